@@ -1,0 +1,1 @@
+//! The catalog: price, quantity and trading volume of every stock.

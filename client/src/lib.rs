@@ -1,0 +1,1 @@
+//! bazaar, the client.

@@ -1,0 +1,279 @@
+//! The JSON bodies of the public HTTP interface.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::ApiError,
+    inventory::{Rejection, Stock},
+    order::{Decision, Order, Outcome},
+    words::{Cents, IdempotencyKey, Quantity, ReplicaId, Side, StockName},
+};
+
+/// `{"data": …}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Data<T> {
+    /// The answer.
+    pub data: T,
+}
+
+/// `{"error": …}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// The error.
+    pub error: ApiError,
+}
+
+/// A stock, as `GET /stocks/{name}` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StockView {
+    /// Its name.
+    pub name: StockName,
+    /// Price of one.
+    pub price: Cents,
+    /// How many can be bought.
+    pub quantity: u64,
+    /// Bought and sold together.
+    pub trade_volume: u64,
+    /// Grows by one with each accepted trade or listing change.
+    pub version: u64,
+}
+
+impl From<&Stock> for StockView {
+    fn from(stock: &Stock) -> Self {
+        Self {
+            name: stock.name,
+            price: stock.price,
+            quantity: stock.quantity,
+            trade_volume: stock.trade_volume,
+            version: stock.version,
+        }
+    }
+}
+
+/// The body of `POST /orders`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TradeBody {
+    /// The stock.
+    pub name: StockName,
+    /// Buy or sell.
+    #[serde(rename = "type")]
+    pub side: Side,
+    /// How many.
+    pub quantity: Quantity,
+}
+
+/// One trade of `POST /orders/batch`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyedTradeBody {
+    /// Its idempotency key.
+    pub key: IdempotencyKey,
+    /// The stock.
+    pub name: StockName,
+    /// Buy or sell.
+    #[serde(rename = "type")]
+    pub side: Side,
+    /// How many.
+    pub quantity: Quantity,
+}
+
+/// The body of `POST /orders/batch`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TradeBatchBody {
+    /// 1 to 8,192 trades.
+    pub orders: Vec<KeyedTradeBody>,
+}
+
+/// The answer to an accepted trade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TradeReceipt {
+    /// The order's number.
+    pub transaction_number: u64,
+    /// The stock's version after the trade.
+    pub stock_version: u64,
+}
+
+/// One answer of `POST /orders/batch`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum BatchAnswer {
+    /// It happened.
+    Accepted(TradeReceipt),
+    /// It did not, or it is not known.
+    Failed {
+        /// Why.
+        error: ApiError,
+    },
+}
+
+impl From<Result<TradeReceipt, ApiError>> for BatchAnswer {
+    fn from(result: Result<TradeReceipt, ApiError>) -> Self {
+        match result {
+            Ok(receipt) => Self::Accepted(receipt),
+            Err(error) => Self::Failed { error },
+        }
+    }
+}
+
+/// What a client is told of a trade: whether this is a replay, and the receipt or the error.
+pub fn trade_answer(decision: &Decision) -> (bool, Result<TradeReceipt, ApiError>) {
+    let answer = |outcome: &Outcome| match *outcome {
+        Outcome::Accepted { number, stock_version } => Ok(TradeReceipt { transaction_number: number, stock_version }),
+        Outcome::Rejected(rejection) => Err(ApiError::from(rejection)),
+        // A listing's key was sent with a trade: that is another request under the same key.
+        Outcome::Listed { .. } => Err(ApiError::key_reused()),
+    };
+    match decision {
+        Decision::Fresh(outcome) => (false, answer(outcome)),
+        Decision::Replayed(outcome) => (true, answer(outcome)),
+        Decision::KeyReused => (false, Err(ApiError::key_reused())),
+    }
+}
+
+/// An order, as `GET /orders/{number}` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderView {
+    /// Its number.
+    pub number: u64,
+    /// The stock.
+    pub name: StockName,
+    /// Buy or sell.
+    #[serde(rename = "type")]
+    pub side: Side,
+    /// How many.
+    pub quantity: Quantity,
+    /// The price of one at that time.
+    pub price: Cents,
+    /// The stock's version after this order.
+    pub stock_version: u64,
+    /// The key it was sent under.
+    pub key: IdempotencyKey,
+}
+
+impl From<&Order> for OrderView {
+    fn from(order: &Order) -> Self {
+        Self {
+            number: order.number,
+            name: order.name,
+            side: order.side,
+            quantity: order.quantity,
+            price: order.price,
+            stock_version: order.stock_version,
+            key: order.key.clone(),
+        }
+    }
+}
+
+/// A page of orders.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderPage {
+    /// The orders, by number.
+    pub data: Vec<OrderView>,
+    /// Where the next page starts, or null at the end.
+    pub next_after: Option<u64>,
+}
+
+/// What a key got, as `GET /orders/by-key/{key}` shows it: an order, or a rejection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum KeyAnswer {
+    /// An order.
+    Order(OrderView),
+    /// A rejection.
+    Rejected {
+        /// Why the trade did not happen.
+        rejection: RejectionView,
+    },
+    /// A listing change.
+    Listed {
+        /// The stock's version after it.
+        stock_version: u64,
+    },
+}
+
+/// A sticky rejection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectionView {
+    /// The kind of error that the trade was answered with.
+    pub kind: String,
+    /// Its message.
+    pub message: String,
+}
+
+impl From<Rejection> for RejectionView {
+    fn from(rejection: Rejection) -> Self {
+        Self { kind: rejection.kind().as_str().into(), message: rejection.to_string() }
+    }
+}
+
+/// What a replica is, in the words of Raft.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Takes trades.
+    Leader,
+    /// Follows a leader, and votes.
+    Follower,
+    /// Follows a leader, and does not vote.
+    Learner,
+    /// Stands for election.
+    Candidate,
+    /// Has an empty data directory, and is not a member until an operator adds it.
+    Joining,
+}
+
+/// A replica's `GET /health`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// The replica.
+    pub id: ReplicaId,
+    /// What it is.
+    pub role: Role,
+    /// Whom it follows.
+    pub leader: Option<ReplicaId>,
+    /// Its term.
+    pub term: u64,
+    /// For a leader: a trade sent now would be taken. For a follower: it follows a leader.
+    pub ready: bool,
+    /// For a leader: milliseconds since the newest message that a quorum has answered was sent.
+    pub quorum_ack_age_ms: Option<u64>,
+    /// Index of the last entry in its log.
+    pub last_log_index: Option<u64>,
+    /// Index of the last entry known to be committed.
+    pub committed: Option<u64>,
+    /// Index of the last entry applied.
+    pub applied: Option<u64>,
+    /// How many orders it holds.
+    pub orders: u64,
+    /// The cluster it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<String>,
+}
+
+/// `GET /leader` of the frontend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderView {
+    /// The replica that trades are sent to.
+    pub leader: ReplicaId,
+    /// Its service address.
+    pub address: String,
+    /// Its term.
+    pub term: u64,
+    /// It takes trades.
+    pub ready: bool,
+    /// As in [`Health`].
+    pub quorum_ack_age_ms: Option<u64>,
+}
+
+/// `GET /admin/digest?number=N`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestView {
+    /// The digest covers the orders 1 to this number.
+    pub number: u64,
+    /// The digest, in hexadecimal.
+    pub digest: String,
+    /// How many orders the replica holds.
+    pub orders: u64,
+}

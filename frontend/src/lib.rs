@@ -1,0 +1,1 @@
+//! The HTTP frontend: LRU cache, order gateway.

@@ -1,0 +1,93 @@
+//! The one place where openraft's types are named: everything else in this crate uses these aliases (ADR 0002).
+
+use std::fmt;
+
+use bazaar_domain::{Command, codec, order::Decision};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// The content of a log entry: one encoded [`Command`], made once by the leader and carried as the same bytes to
+/// its own log, to the followers and to theirs.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogCommand(pub Bytes);
+
+impl LogCommand {
+    /// Encodes a command.
+    pub fn encode(command: &Command) -> Self {
+        Self(codec::encode(command).into())
+    }
+
+    /// Reads the command back.
+    ///
+    /// # Errors
+    /// If the bytes are not a command that this build knows.
+    pub fn decode(&self) -> Result<Command, codec::DecodeError> {
+        codec::decode(&self.0)
+    }
+}
+
+impl fmt::Debug for LogCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl fmt::Display for LogCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// What apply says to the proposer of an entry: one decision for each of the command's items, none for entries of
+/// Raft's own.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AppliedCommand {
+    /// The decisions, in the command's order.
+    pub decisions: Vec<Decision>,
+}
+
+impl fmt::Display for AppliedCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} decisions", self.decisions.len())
+    }
+}
+
+/// A member of the cluster, as the membership entries in the log name it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Member {
+    /// `host:port` of its Raft listener.
+    pub peers: String,
+    /// `host:port` of its service listener.
+    pub service: String,
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.peers)
+    }
+}
+
+openraft::declare_raft_types!(
+    /// openraft, as this service uses it. Leader ids are those of standard Raft: one leader a term.
+    pub TypeConfig:
+        D = LogCommand,
+        R = AppliedCommand,
+        NodeId = u64,
+        Node = Member,
+        Term = u64,
+        LeaderId = openraft::impls::leader_id_std::LeaderId<u64, u64>,
+        AsyncRuntime = openraft::TokioRuntime,
+);
+
+/// A log entry.
+pub type Entry = openraft::alias::EntryOf<TypeConfig>;
+/// Term and index of an entry.
+pub type LogId = openraft::alias::LogIdOf<TypeConfig>;
+/// A vote.
+pub type Vote = openraft::alias::VoteOf<TypeConfig>;
+/// A membership with the entry that set it.
+pub type StoredMembership = openraft::alias::StoredMembershipOf<TypeConfig>;
+/// What a snapshot covers.
+pub type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
+/// A replica's metrics.
+pub type RaftMetrics = openraft::RaftMetrics<TypeConfig>;

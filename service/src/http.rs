@@ -1,0 +1,103 @@
+//! The edge that every listener shares: request ids, error forms, unknown paths, liveness and metrics.
+
+use std::sync::OnceLock;
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use bazaar_domain::{ApiError, ErrorKind, internal::headers};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
+
+use crate::failure::{ApiFailure, problem_response};
+
+/// Longest request id that is taken over from a client; a longer one is replaced.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// The id that follows a request through all hops (`X-Request-Id`): the client's own, or a new UUIDv7.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub HeaderValue);
+
+impl RequestId {
+    /// A new id.
+    pub fn fresh() -> Self {
+        let mut buffer = uuid::Uuid::encode_buffer();
+        let text = uuid::Uuid::now_v7().hyphenated().encode_lower(&mut buffer);
+        Self(HeaderValue::from_str(text).expect("a UUID is ASCII"))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or("?")
+    }
+}
+
+/// Wraps a listener's routes: unknown paths and methods answer in the contract's form, a panic answers 500, every
+/// answer carries its request id, and an error is rendered as RFC 9457 when the client asks for it.
+pub fn edge(routes: Router) -> Router {
+    routes
+        .fallback(|| async { ApiFailure::new(ErrorKind::NotFound, "no such path; see the API description") })
+        .method_not_allowed_fallback(|| async {
+            ApiFailure::new(ErrorKind::MethodNotAllowed, "this path does not take that method")
+        })
+        .layer(CatchPanicLayer::custom(|_panic: Box<dyn std::any::Any + Send>| {
+            ApiFailure::new(ErrorKind::Internal, "a fault in this service; it is logged").into_response()
+        }))
+        .layer(middleware::from_fn(carry_request_id))
+}
+
+async fn carry_request_id(mut request: Request, next: Next) -> Response {
+    let own = request.headers().get(headers::REQUEST_ID).filter(|id| {
+        !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && id.to_str().is_ok()
+    });
+    let id = own.cloned().map_or_else(RequestId::fresh, RequestId);
+    let wants_problem = request
+        .headers()
+        .get(header::ACCEPT)
+        .is_some_and(|accept| accept.as_bytes().windows(24).any(|part| part == b"application/problem+json"));
+    let span = tracing::debug_span!("request", id = id.as_str(), method = %request.method(), path = request.uri().path());
+    request.extensions_mut().insert(id.clone());
+    let mut response = next.run(request).instrument(span).await;
+    if wants_problem && let Some(error) = response.extensions().get::<ApiError>() {
+        let mut problem = problem_response(error);
+        for (name, value) in response.headers() {
+            if name.as_str().starts_with("idempotency-") {
+                problem.headers_mut().insert(name.clone(), value.clone());
+            }
+        }
+        response = problem;
+    }
+    response.headers_mut().insert(headers::REQUEST_ID, id.0);
+    response
+}
+
+/// `GET /livez` (the process runs) and `GET /metrics`, for admin listeners.
+pub fn liveness_and_metrics() -> Router {
+    liveness().route("/metrics", get(|| async { metrics_handle().render() }))
+}
+
+/// `GET /livez`: the process runs and answers. It never depends on Raft.
+pub fn liveness() -> Router {
+    Router::new().route("/livez", get(|| async { (StatusCode::OK, "ok\n") }))
+}
+
+/// The process's one Prometheus registry; the first call installs it.
+pub fn metrics_handle() -> &'static PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(|| {
+        let buckets = [
+            0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+        ];
+        PrometheusBuilder::new()
+            .set_buckets(&buckets)
+            .expect("there are buckets")
+            .install_recorder()
+            .expect("this is the only recorder of the process")
+    })
+}

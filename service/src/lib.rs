@@ -1,0 +1,19 @@
+//! What every process of the bazaar needs around its own part: configuration and logs at the start, listeners and
+//! bounded HTTP serving, one mapping of errors to HTTP, calls between our processes, and an orderly stop.
+
+pub mod call;
+pub mod clock;
+pub mod data_dir;
+pub mod failure;
+pub mod http;
+pub mod payload;
+pub mod serve;
+pub mod start;
+
+pub use call::{CallError, Caller};
+pub use clock::Clock;
+pub use failure::ApiFailure;
+pub use http::RequestId;
+pub use payload::{Json, Payload, Query, Record};
+pub use serve::{HttpLimits, serve};
+pub use start::{CommonArgs, bind};

@@ -1,0 +1,134 @@
+//! Bounded HTTP/1.1 serving: limits on connections, header size and header time, and an orderly stop.
+
+use std::{io, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How long open connections may finish their request after the stop was asked for.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause after a failed accept (out of file descriptors), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Most connections that are told "overloaded" at a time; past that they are closed without a word.
+const REFUSALS_MAX: usize = 256;
+/// What a connection past the limit is told.
+const OVERLOADED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
+connection: close\r\ncontent-length: 111\r\n\r\n\
+{\"error\":{\"code\":503,\"message\":\"too many connections; try again\",\"kind\":\"overloaded\",\"outcome\":\"not_applied\"}}\n";
+
+/// The bounds of one listener.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpLimits {
+    /// Connections served at a time.
+    pub connections_max: usize,
+    /// A request's header must have arrived whole after this time; idle connections are closed after it too.
+    pub header_read_timeout: Duration,
+    /// Largest header.
+    pub header_bytes_max: usize,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self { connections_max: 4_096, header_read_timeout: Duration::from_secs(30), header_bytes_max: 64 * 1024 }
+    }
+}
+
+/// Serves `routes` on `listener` until `shutdown`, then lets open requests finish for a short time.
+///
+/// # Errors
+/// None today: a failed accept is retried. The type leaves room for a listener that can never accept again.
+pub async fn serve(
+    listener: TcpListener,
+    routes: Router,
+    limits: HttpLimits,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let slots = Arc::new(Semaphore::new(limits.connections_max));
+    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        match Arc::clone(&slots).try_acquire_owned() {
+            Ok(slot) => {
+                connections.spawn(serve_connection(stream, routes.clone(), limits, slot, shutdown.clone()));
+            }
+            Err(_) => {
+                if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
+                    connections.spawn(refuse(stream, permit));
+                }
+            }
+        }
+    }
+    connections.close();
+    if tokio::time::timeout(DRAIN_TIMEOUT, connections.wait()).await.is_err() {
+        tracing::warn!("some requests did not finish in time and are cut off");
+    }
+    Ok(())
+}
+
+async fn serve_connection(
+    stream: TcpStream,
+    routes: Router,
+    limits: HttpLimits,
+    _slot: OwnedSemaphorePermit,
+    shutdown: CancellationToken,
+) {
+    // Without this, Nagle's algorithm and delayed acks together stall small answers for 40 ms.
+    let _ = stream.set_nodelay(true);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_read_timeout)
+        .max_buf_size(limits.header_bytes_max)
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    tokio::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+async fn refuse(mut stream: TcpStream, _permit: OwnedSemaphorePermit) {
+    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(OVERLOADED)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::OVERLOADED;
+
+    #[test]
+    fn the_refusal_announces_its_own_length() {
+        let text = std::str::from_utf8(OVERLOADED).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.ends_with(&format!("content-length: {}", body.len())));
+        let error: bazaar_domain::api::ErrorBody = serde_json::from_str(body).unwrap();
+        assert_eq!(error.error.kind, bazaar_domain::ErrorKind::Overloaded);
+    }
+}

@@ -1,0 +1,138 @@
+//! The start of a process: arguments, configuration, logs, listeners, signals.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, bail};
+use bazaar_domain::config::ClusterConfig;
+use clap::{Args, ValueEnum};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// The arguments that all processes share. A flag wins over its environment variable, that over the file.
+#[derive(Debug, Clone, Args)]
+pub struct CommonArgs {
+    /// The cluster's configuration file.
+    #[arg(long, env = "BAZAAR_CONFIG", default_value = "config/cluster.toml", value_name = "FILE")]
+    pub config: PathBuf,
+    /// How log lines are written to standard error.
+    #[arg(long, env = "BAZAAR_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// Which log lines are written, e.g. `info` or `warn,bazaar_order_raft=debug`.
+    #[arg(long, env = "BAZAAR_LOG", default_value = "info,openraft=warn", value_name = "FILTER")]
+    pub log: String,
+}
+
+/// The forms of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl CommonArgs {
+    /// Reads the configuration file.
+    ///
+    /// # Errors
+    /// If it cannot be read or is wrong; the message names the file.
+    pub fn load_config(&self) -> Result<ClusterConfig> {
+        let text = read_config_file(&self.config)?;
+        ClusterConfig::parse(&text).with_context(|| format!("the configuration {} is wrong", self.config.display()))
+    }
+
+    /// A path of the configuration, which is meant from the configuration file's folder.
+    pub fn beside_config(&self, path: &str) -> PathBuf {
+        self.config.parent().unwrap_or(Path::new(".")).join(path)
+    }
+
+    fn start_logs(&self) -> Result<()> {
+        let filter = EnvFilter::try_new(&self.log).with_context(|| format!("'{}' is no log filter", self.log))?;
+        let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        match self.log_format {
+            LogFormat::Text => logs.with_target(false).init(),
+            LogFormat::Json => logs.json().flatten_event(true).init(),
+        }
+        Ok(())
+    }
+}
+
+/// Reads a configuration file.
+///
+/// # Errors
+/// If it cannot be read; the message names the file.
+pub fn read_config_file(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("the configuration {} cannot be read", path.display()))
+}
+
+/// Binds a listener; `what` names it in the error ("the frontend's public listener").
+///
+/// # Errors
+/// If the port is taken or the address is not this machine's.
+pub async fn bind(address: SocketAddr, what: &str) -> Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(listener),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            bail!("port {} is taken: {what} cannot listen on {address}; stop what uses it or give another address", address.port())
+        }
+        Err(error) => Err(error).with_context(|| format!("{what} cannot listen on {address}")),
+    }
+}
+
+/// Runs a process: starts the logs, then `run` on a runtime of `threads` worker threads with a token that is
+/// cancelled by SIGTERM or SIGINT. An error is printed as one sentence, and the exit code is 1.
+pub fn main_with<F, Fut>(common: &CommonArgs, threads: usize, run: F) -> ExitCode
+where
+    F: FnOnce(CancellationToken) -> Fut,
+    Fut: Future<Output = Result<()>>,
+{
+    let result = common.start_logs().and_then(|()| {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .enable_all()
+            .build()
+            .context("the runtime cannot start")?;
+        runtime.block_on(async {
+            let shutdown = CancellationToken::new();
+            cancel_on_signal(shutdown.clone())?;
+            run(shutdown).await
+        })
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print_error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints an error with its causes as one line on standard error.
+#[expect(clippy::print_stderr, reason = "the last word of a process goes to the terminal even when logs are off")]
+pub fn print_error(error: &anyhow::Error) {
+    let text = format!("{error:#}");
+    eprintln!("error: {}", text.trim().replace('\n', " "));
+}
+
+fn cancel_on_signal(shutdown: CancellationToken) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        shutdown.cancel();
+    });
+    Ok(())
+}
