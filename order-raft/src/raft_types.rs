@@ -80,14 +80,14 @@ openraft::declare_raft_types!(
 );
 
 /// A log entry.
-pub type Entry = openraft::alias::EntryOf<TypeConfig>;
+pub type Entry = openraft::type_config::alias::EntryOf<TypeConfig>;
 /// Term and index of an entry.
-pub type LogId = openraft::alias::LogIdOf<TypeConfig>;
+pub type LogId = openraft::type_config::alias::LogIdOf<TypeConfig>;
 /// A vote.
-pub type Vote = openraft::alias::VoteOf<TypeConfig>;
+pub type Vote = openraft::type_config::alias::VoteOf<TypeConfig>;
 /// A membership with the entry that set it.
-pub type StoredMembership = openraft::alias::StoredMembershipOf<TypeConfig>;
+pub type StoredMembership = openraft::type_config::alias::StoredMembershipOf<TypeConfig>;
 /// What a snapshot covers.
-pub type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
+pub type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>;
 /// A replica's metrics.
 pub type RaftMetrics = openraft::RaftMetrics<TypeConfig>;
