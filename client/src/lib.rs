@@ -1,1 +1,24 @@
-//! bazaar, the client.
+//! bazaar, the client: trades and looks up through the frontend, drives the classic workload, measures, and checks
+//! from the outside that the cluster keeps its promises.
+//!
+//! Each command lives in a file or folder of its own: it gathers data, decides with pure functions on that data,
+//! prints a report, and returns an error (one sentence) if not all went well.
+
+pub mod admin;
+pub mod api;
+pub mod bench;
+pub mod check;
+pub mod cli;
+pub mod latency;
+pub mod log;
+pub mod order;
+pub mod output;
+pub mod query;
+pub mod repeat;
+pub mod retry;
+pub mod status;
+pub mod terminal;
+pub mod trade;
+pub mod workload;
+
+pub use cli::{Cli, Command, Context, run};

@@ -2,7 +2,8 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use serde_json::value::RawValue;
 
 use crate::limits::{KEY_BYTES_MAX, PRICE_CENTS_MAX, STOCK_NAME_BYTES_MAX, TRADE_QUANTITY_MAX};
 
@@ -148,17 +149,11 @@ impl Cents {
     /// If it is negative, not finite, too large, or has more than two decimals.
     pub fn from_decimal(amount: f64) -> Result<Self, InvalidWord> {
         let cents = (amount * 100.0).round();
-        let exact = amount.is_finite() && amount >= 0.0 && (cents / 100.0 - amount).abs() < 1e-9;
+        let exact = amount.is_finite() && amount >= 0.0 && (cents / 100.0 - amount).abs() < 1e-7;
         if !exact || cents > PRICE_CENTS_MAX as f64 {
             return Err(InvalidWord("a price is a number from 0 with at most two decimals".into()));
         }
         Self::new(cents as u64)
-    }
-
-    /// The amount as a decimal number. Amounts in range are printed by any JSON writer with the two decimals
-    /// they had: the nearest double of a two-decimal number below 10^9 has that number as its shortest form.
-    pub fn to_decimal(self) -> f64 {
-        self.0 as f64 / 100.0
     }
 }
 
@@ -171,7 +166,9 @@ impl fmt::Display for Cents {
 impl Serialize for Cents {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
-            serializer.serialize_f64(self.to_decimal())
+            // As text of our own, so that the two decimals are always there (`42.00`), and never more.
+            let number = RawValue::from_string(self.to_string()).map_err(ser::Error::custom)?;
+            number.serialize(serializer)
         } else {
             serializer.serialize_u64(self.0)
         }

@@ -1,1 +1,82 @@
-//! The HTTP frontend: LRU cache, order gateway.
+//! The HTTP frontend: answers lookups from a leased LRU cache, and takes trades and order reads to the order leader.
+//!
+//! [`cache`] and [`gateway`] decide without a clock and without I/O; everything else is a thin shell around them.
+
+pub mod cache;
+mod cache_log;
+mod catalog;
+pub mod gateway;
+mod http;
+mod internal;
+mod lease;
+mod legacy;
+mod lookup;
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::{Context, Result};
+use bazaar_domain::config::ClusterConfig;
+use bazaar_service::{Caller, Clock, HttpLimits, http::metrics_handle, serve};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cache_log::CacheLog,
+    catalog::Catalog,
+    gateway::Gateway,
+    http::{App, Timings},
+    lease::LeaseKeeper,
+    lookup::Lookups,
+};
+
+/// The frontend's bound listeners.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For clients.
+    pub public: TcpListener,
+    /// For the catalog's invalidations.
+    pub internal: TcpListener,
+    /// For metrics.
+    pub admin: TcpListener,
+}
+
+/// Serves until `shutdown`, finishes open requests, and gives the cache's lease back.
+///
+/// # Errors
+/// If the cache log cannot be opened, or a listener has no address.
+pub async fn run(listeners: Listeners, config: Arc<ClusterConfig>, shutdown: CancellationToken) -> Result<()> {
+    // Meters that are made before the registry would count nowhere.
+    let metrics = metrics_handle();
+    let clock = Clock::start();
+    let catalog = Catalog::new(Caller::new(), config.catalog.service);
+    let log = match &config.frontend.cache_log {
+        Some(path) => Some(CacheLog::open(Path::new(path)).await?),
+        None => None,
+    };
+    let lookups = Arc::new(Lookups::new(config.frontend.cache_size, clock, catalog.clone(), log));
+    let (gateway, gateway_task) = Gateway::start(&config, Caller::new(), clock);
+    let internal_address = listeners.internal.local_addr().context("the internal listener has no address")?;
+    let lease = LeaseKeeper::new(Arc::clone(&lookups), Caller::new(), Arc::clone(&config), internal_address);
+    let app = Arc::new(App { lookups, catalog, gateway, timings: Timings::new() });
+
+    let public_limits =
+        HttpLimits { connections_max: config.frontend.connections_max, ..HttpLimits::default() };
+    let limits = HttpLimits::default();
+    let public = serve(listeners.public, http::public_routes(Arc::clone(&app)), public_limits, shutdown.clone());
+    let internal = serve(listeners.internal, internal::routes(Arc::clone(&app)), limits, shutdown.clone());
+    let admin = serve(listeners.admin, http::admin_routes(app), limits, shutdown.clone());
+    let upkeep = tokio::spawn(upkeep(metrics, shutdown.clone()));
+    let (public, internal, admin, ()) = tokio::join!(public, internal, admin, lease.run(shutdown));
+    // The last handle went with the routes, unless a connection was cut off; its trades are safe under their keys.
+    gateway_task.abort();
+    upkeep.abort();
+    public.and(internal).and(admin).context("a listener failed")
+}
+
+/// Keeps the metrics registry small: histograms are summed up now and then, even if nobody asks for them.
+async fn upkeep(metrics: &'static metrics_exporter_prometheus::PrometheusHandle, shutdown: CancellationToken) {
+    const UPKEEP_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+    while shutdown.run_until_cancelled(tokio::time::sleep(UPKEEP_EVERY)).await.is_some() {
+        metrics.run_upkeep();
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    io::IsTerminal,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -57,7 +58,10 @@ impl CommonArgs {
 
     fn start_logs(&self) -> Result<()> {
         let filter = EnvFilter::try_new(&self.log).with_context(|| format!("'{}' is no log filter", self.log))?;
-        let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let logs = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
         match self.log_format {
             LogFormat::Text => logs.with_target(false).init(),
             LogFormat::Json => logs.json().flatten_event(true).init(),

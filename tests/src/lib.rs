@@ -1,1 +1,11 @@
-//! Stories told by real processes.
+//! A harness that runs the real processes of a cluster in a temporary folder, for the stories in `tests/`.
+//!
+//! Everything waits for conditions with a bound; nothing sleeps for luck. `scripts/test` builds the binaries first.
+
+pub mod cluster;
+pub mod ports;
+pub mod process;
+pub mod wait;
+
+pub use cluster::{Cluster, Name};
+pub use wait::wait_until;

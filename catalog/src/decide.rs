@@ -1,0 +1,105 @@
+//! Decides published items against the inventory with the shared trade rule, as the replicas did in their apply.
+
+use std::collections::HashMap;
+
+use bazaar_domain::{
+    Rejection, Stock, StockName,
+    internal::{ItemStatus, PublishBatch, PublishedEntry, PublishedItem},
+    inventory::{decide, decide_listing},
+};
+
+/// The part of the inventory that some entries touch, before them.
+#[derive(Debug, Clone, Default)]
+pub struct Base {
+    /// The stocks that the entries name, as far as they are listed.
+    pub stocks: HashMap<StockName, Stock>,
+    /// How many stocks are listed in all.
+    pub listed: usize,
+}
+
+/// What the entries did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Decided {
+    /// The stocks that changed, by name, as they are afterwards.
+    pub changed: Vec<Stock>,
+    /// For each entry its index and the statuses of its items.
+    pub statuses: Vec<(u64, Vec<ItemStatus>)>,
+}
+
+/// Checks that a batch is what it says: entries in ascending order, all within `(previous, through]`.
+///
+/// # Errors
+/// If it is not; the text says what is wrong.
+pub fn check_batch(batch: &PublishBatch) -> Result<(), String> {
+    if batch.previous > batch.through {
+        return Err(format!("the batch ends at {}, before its start at {}", batch.through, batch.previous));
+    }
+    let mut last = batch.previous;
+    for entry in &batch.entries {
+        if entry.index <= last || entry.index > batch.through {
+            return Err(format!("entry {} does not follow {last} within the batch", entry.index));
+        }
+        last = entry.index;
+    }
+    Ok(())
+}
+
+/// The entries after an index.
+pub fn entries_after(entries: &[PublishedEntry], index: u64) -> &[PublishedEntry] {
+    &entries[entries.partition_point(|entry| entry.index <= index)..]
+}
+
+/// The stocks that the entries name, some of them several times.
+pub fn names(entries: &[PublishedEntry]) -> impl Iterator<Item = StockName> + '_ {
+    entries.iter().flat_map(|entry| &entry.items).map(item_name)
+}
+
+fn item_name(item: &PublishedItem) -> StockName {
+    match item {
+        PublishedItem::Trade(trade) => trade.name,
+        PublishedItem::Listing(listing) => listing.name,
+    }
+}
+
+/// Decides the entries one after the other.
+pub fn decide_entries(base: Base, entries: &[PublishedEntry]) -> Decided {
+    let mut books = Books { base, changed: HashMap::new() };
+    let statuses = entries
+        .iter()
+        .map(|entry| (entry.index, entry.items.iter().map(|item| books.decide_item(item)).collect()))
+        .collect();
+    let mut changed: Vec<Stock> = books.changed.into_values().collect();
+    changed.sort_unstable_by_key(|stock| stock.name);
+    Decided { changed, statuses }
+}
+
+/// The inventory while entries are being decided.
+struct Books {
+    base: Base,
+    changed: HashMap<StockName, Stock>,
+}
+
+impl Books {
+    fn decide_item(&mut self, item: &PublishedItem) -> ItemStatus {
+        let name = item_name(item);
+        let stock = self.changed.get(&name).or_else(|| self.base.stocks.get(&name)).copied();
+        let decided = match item {
+            PublishedItem::Trade(trade) => decide(stock.as_ref(), trade),
+            PublishedItem::Listing(listing) => decide_listing(stock.as_ref(), self.base.listed, listing),
+        };
+        if let Ok(next) = decided {
+            self.base.listed += usize::from(stock.is_none());
+            self.changed.insert(name, next);
+        }
+        status(stock.as_ref(), decided)
+    }
+}
+
+fn status(before: Option<&Stock>, decided: Result<Stock, Rejection>) -> ItemStatus {
+    match decided {
+        Ok(next) => ItemStatus { status: 200, stock_version: next.version },
+        Err(rejection) => {
+            ItemStatus { status: rejection.kind().status(), stock_version: before.map_or(0, |stock| stock.version) }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The catalog's one listener: its routes, and the handlers that speak records to our own processes.
+
+mod admin;
+mod reads;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::State,
+    http::uri::Authority,
+    routing::{get, post},
+};
+use bazaar_domain::internal::{
+    InventorySnapshot, PublishBatch, PublishReply, SubscribeReply, SubscribeRequest, UnsubscribeRequest,
+};
+use bazaar_service::{ApiFailure, Record, http};
+
+use crate::{catalog::Catalog, leader::Leader};
+
+/// Largest record of a frontend's request.
+const FRONTEND_BODY_BYTES_MAX: usize = 4 * 1024;
+/// Longest `host:port`.
+const ADDRESS_BYTES_MAX: usize = 256;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) leader: Arc<Leader>,
+    pub(crate) shutdown: tokio_util::sync::CancellationToken,
+}
+
+/// All routes of the listener.
+pub(crate) fn routes(parts: Parts) -> Router {
+    let routes = Router::new()
+        .route("/stocks", get(reads::list))
+        .route("/stocks/{name}", get(reads::lookup))
+        .route("/query", get(reads::query))
+        .route("/readyz", get(reads::ready))
+        .route("/orders", post(publish))
+        .route("/inventory", post(replace))
+        .route("/subscribe", post(subscribe))
+        .route("/unsubscribe", post(unsubscribe))
+        .route("/admin/stocks", post(admin::change_listing))
+        .with_state(parts);
+    http::edge(routes.merge(http::liveness_and_metrics()))
+}
+
+async fn publish(
+    State(parts): State<Parts>,
+    Record(batch): Record<PublishBatch>,
+) -> Result<Record<PublishReply>, ApiFailure> {
+    Ok(Record(parts.catalog.publish(batch).await?))
+}
+
+async fn replace(
+    State(parts): State<Parts>,
+    Record(snapshot): Record<InventorySnapshot>,
+) -> Result<Record<PublishReply>, ApiFailure> {
+    Ok(Record(parts.catalog.replace(snapshot).await?))
+}
+
+async fn subscribe(
+    State(parts): State<Parts>,
+    Record(request): Record<SubscribeRequest, FRONTEND_BODY_BYTES_MAX>,
+) -> Result<Record<SubscribeReply>, ApiFailure> {
+    let address = &request.internal_address;
+    let is_address = address.parse::<Authority>().is_ok_and(|authority| authority.port_u16().is_some());
+    if address.len() > ADDRESS_BYTES_MAX || !is_address {
+        return Err(ApiFailure::invalid("internal_address is host:port, where invalidations are taken"));
+    }
+    let reply = {
+        let mut ledger = parts.catalog.write();
+        ledger.subscribe(&request, parts.catalog.clock.now())
+    };
+    parts.catalog.recheck();
+    Ok(Record(reply))
+}
+
+async fn unsubscribe(
+    State(parts): State<Parts>,
+    Record(request): Record<UnsubscribeRequest, FRONTEND_BODY_BYTES_MAX>,
+) -> Record<()> {
+    parts.catalog.write().unsubscribe(request);
+    parts.catalog.recheck();
+    Record(())
+}

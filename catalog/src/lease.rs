@@ -1,0 +1,51 @@
+//! Keeps the catalog's own lease: asks for it at every renewal interval.
+
+use std::{sync::Arc, time::Duration};
+
+use metrics::{counter, gauge};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::{catalog::Catalog, leader::Leader, ledger::Serving};
+
+/// Renews the lease until the shutdown, and logs when lookups begin or cease to be answered.
+pub(crate) async fn keep(catalog: Arc<Catalog>, leader: Arc<Leader>, every: Duration, shutdown: CancellationToken) {
+    let incarnation = catalog.read().incarnation();
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut before = Serving::Silent;
+    while shutdown.run_until_cancelled(renew(&catalog, &leader, incarnation, &mut ticks)).await.is_some() {
+        let serving = {
+            let ledger = catalog.read();
+            gauge!("bazaar_catalog_frontends_count").set(ledger.frontends() as f64);
+            ledger.serving(catalog.clock.now())
+        };
+        gauge!("bazaar_catalog_serving_count").set(if serving == Serving::Yes { 1.0 } else { 0.0 });
+        if serving != before {
+            log_change(serving, leader.known());
+            before = serving;
+        }
+    }
+}
+
+async fn renew(catalog: &Catalog, leader: &Leader, incarnation: u64, ticks: &mut tokio::time::Interval) {
+    ticks.tick().await;
+    match leader.ask_lease(incarnation).await {
+        Some(granted) => {
+            let mut ledger = catalog.write();
+            let asked_at = catalog.clock.at(granted.asked_at);
+            let duration = Duration::from_micros(granted.grant.duration_micros);
+            ledger.lease_granted(asked_at, duration, granted.grant.floor, catalog.clock.now());
+        }
+        None => counter!("bazaar_catalog_lease_failures_total").increment(1),
+    }
+}
+
+fn log_change(serving: Serving, leader: Option<u64>) {
+    match serving {
+        Serving::Yes => tracing::info!(leader, "lookups are answered"),
+        Serving::Silent => {}
+        Serving::Behind => tracing::info!(leader, "lookups wait until the catalog has what the leader committed"),
+        Serving::NoLease => tracing::warn!(leader, "no leader gives a lease: lookups are refused"),
+    }
+}

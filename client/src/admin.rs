@@ -1,0 +1,155 @@
+//! The replicas' and the catalog's own interfaces, as far as the client looks behind the frontend.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bazaar_domain::{
+    Cents, ReplicaId, StockName,
+    api::{Data, DigestView, Health, StockView},
+    config::ReplicaConfig,
+};
+use bazaar_service::Caller;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::api::{Failure, get_json};
+
+/// How long a look behind the frontend may take: short, since a paused process must not hold up the others' row.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an inventory or a digest may take; both can be large on a long-lived replica.
+const CONTENT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A stock in a replica's `GET /admin/inventory`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptStock {
+    /// Its name.
+    pub name: StockName,
+    /// Price of one.
+    pub price: Cents,
+    /// How many can be bought.
+    pub quantity: u64,
+    /// Bought and sold together.
+    pub trade_volume: u64,
+    /// Its version.
+    pub version: u64,
+    /// What was listed, and restocked later.
+    pub listed: u64,
+}
+
+impl KeptStock {
+    /// The part of it that everybody can see.
+    pub fn view(&self) -> StockView {
+        StockView {
+            name: self.name,
+            price: self.price,
+            quantity: self.quantity,
+            trade_volume: self.trade_volume,
+            version: self.version,
+        }
+    }
+}
+
+/// A replica's `GET /admin/inventory`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// The log index at which it was taken.
+    pub log_index: u64,
+    /// The stocks.
+    pub stocks: Vec<KeptStock>,
+}
+
+/// An entry of a replica's `GET /admin/log`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// Its log index.
+    pub index: u64,
+    /// The term it was proposed in.
+    pub term: u64,
+    /// `blank`, `membership`, `trades` or `listings`.
+    pub kind: String,
+    /// What it carries.
+    #[serde(default)]
+    pub items: Vec<Value>,
+}
+
+/// One replica, seen from outside.
+#[derive(Debug, Clone)]
+pub struct Replica {
+    /// Its number.
+    pub id: ReplicaId,
+    caller: Caller,
+    service: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Replica {
+    /// The replica of a configuration.
+    pub fn new(config: &ReplicaConfig, caller: &Caller) -> Self {
+        Self { id: config.id, caller: caller.clone(), service: config.service, admin: config.admin }
+    }
+
+    /// `GET /health`.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn health(&self) -> Result<Health, Failure> {
+        self.data(self.service, "/health", LOOK_TIMEOUT).await
+    }
+
+    /// `GET /admin/digest?number=N`.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn digest(&self, number: u64) -> Result<DigestView, Failure> {
+        self.data(self.admin, &format!("/admin/digest?number={number}"), CONTENT_TIMEOUT).await
+    }
+
+    /// `GET /admin/inventory`.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn inventory(&self) -> Result<Inventory, Failure> {
+        self.data(self.admin, "/admin/inventory", CONTENT_TIMEOUT).await
+    }
+
+    /// `GET /admin/log?after=&limit=`.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn log(&self, after: u64, limit: u64) -> Result<Vec<LogEntry>, Failure> {
+        self.data(self.admin, &format!("/admin/log?after={after}&limit={limit}"), CONTENT_TIMEOUT).await
+    }
+
+    async fn data<T>(&self, address: SocketAddr, path: &str, timeout: Duration) -> Result<T, Failure>
+    where
+        Data<T>: serde::de::DeserializeOwned,
+    {
+        let body: Data<T> = get_json(&self.caller, &format!("http://{address}{path}"), timeout).await?;
+        Ok(body.data)
+    }
+}
+
+/// `GET /stocks` of the catalog itself.
+///
+/// # Errors
+/// As [`Failure`] says.
+pub async fn catalog_stocks(caller: &Caller, catalog: SocketAddr) -> Result<Vec<StockView>, Failure> {
+    let body: Data<Vec<StockView>> = get_json(caller, &format!("http://{catalog}/stocks"), CONTENT_TIMEOUT).await?;
+    Ok(body.data)
+}
+
+/// `GET /readyz` of a process at a base URL: fine, or why not.
+///
+/// # Errors
+/// As [`Failure`] says.
+pub async fn ready(caller: &Caller, base: &str) -> Result<(), Failure> {
+    let response = caller.http().get(format!("{base}/readyz")).timeout(LOOK_TIMEOUT).send().await?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    let body = response.text().await?;
+    match serde_json::from_str::<bazaar_domain::api::ErrorBody>(&body) {
+        Ok(body) => Err(Failure::Answered { error: body.error, retry_after: None }),
+        Err(_) => Err(Failure::Foreign { status: status.as_u16(), text: body.trim().to_owned() }),
+    }
+}

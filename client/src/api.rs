@@ -1,0 +1,265 @@
+//! The frontend's HTTP interface, typed. Nothing is retried here; see [`crate::retry`].
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use bazaar_domain::{
+    ApiError, IdempotencyKey, Quantity, Side, StockName,
+    api::{Data, ErrorBody, OrderPage, OrderView, StockView, TradeBody, TradeReceipt},
+    internal::headers,
+};
+use bazaar_service::{CallError, Caller};
+use reqwest::{RequestBuilder, Url, header};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// How long one attempt of a read may take.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one attempt of a trade may take: longer than the frontend itself tries, so that its answer comes first.
+const TRADE_TIMEOUT: Duration = Duration::from_secs(12);
+/// Most of a foreign answer that is quoted.
+const QUOTED_CHARS_MAX: usize = 120;
+
+/// How a request failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// No connection.
+    #[error("refused")]
+    Refused,
+    /// No answer in time.
+    #[error("timeout")]
+    Timeout,
+    /// The connection broke, or the answer could not be read.
+    #[error("{0}")]
+    Broken(String),
+    /// An error of the contract's form.
+    #[error("{error}")]
+    Answered {
+        /// The error.
+        error: ApiError,
+        /// `Retry-After`.
+        retry_after: Option<Duration>,
+    },
+    /// An answer that is not the bazaar's.
+    #[error("status {status}: {text}")]
+    Foreign {
+        /// Its status.
+        status: u16,
+        /// The start of its body.
+        text: String,
+    },
+}
+
+impl Failure {
+    /// The HTTP status, if there was an answer.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Answered { error, .. } => Some(error.code),
+            Self::Foreign { status, .. } => Some(*status),
+            Self::Refused | Self::Timeout | Self::Broken(_) => None,
+        }
+    }
+}
+
+impl From<reqwest::Error> for Failure {
+    fn from(error: reqwest::Error) -> Self {
+        match CallError::from(error) {
+            CallError::Refused => Self::Refused,
+            CallError::Timeout => Self::Timeout,
+            CallError::Broken(text) => Self::Broken(text),
+            CallError::Answered(error) => Self::Answered { error, retry_after: None },
+        }
+    }
+}
+
+/// `X-Cache`: how a lookup was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheUse {
+    /// From the frontend's cache.
+    Hit,
+    /// From the catalog, and kept.
+    Miss,
+    /// From the catalog, and not kept.
+    Bypass,
+}
+
+/// The answer to a lookup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lookup {
+    /// The stock.
+    pub stock: StockView,
+    /// How it was answered; none if the header is missing.
+    pub cache: Option<CacheUse>,
+}
+
+/// The answer to an accepted trade.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// Number and version.
+    pub receipt: TradeReceipt,
+    /// The trade had been decided before.
+    pub replayed: bool,
+}
+
+/// The frontend; cheap to clone, connections are shared.
+#[derive(Debug, Clone)]
+pub struct Frontend {
+    caller: Caller,
+    base: String,
+}
+
+impl Frontend {
+    /// The frontend at a URL.
+    ///
+    /// # Errors
+    /// If it is no `http://` URL.
+    pub fn new(url: &str) -> Result<Self> {
+        match Url::parse(url) {
+            Ok(parsed) if parsed.scheme() == "http" && parsed.has_host() => {}
+            _ => bail!("'{url}' is no address of a frontend; give --url in the form http://host:port"),
+        }
+        Ok(Self { caller: Caller::new(), base: url.trim_end_matches('/').to_owned() })
+    }
+
+    /// Its URL, without a slash at the end.
+    pub fn url(&self) -> &str {
+        &self.base
+    }
+
+    /// The HTTP client, for calls to other processes.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// `GET /stocks`.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn stocks(&self) -> Result<Vec<StockView>, Failure> {
+        self.get::<Data<Vec<StockView>>>("/stocks").await.map(|body| body.data)
+    }
+
+    /// `GET /stocks/{name}`.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn lookup(&self, name: StockName) -> Result<Lookup, Failure> {
+        let url = format!("{}/stocks/{name}", self.base);
+        let reply = send(self.caller.http().get(url).timeout(READ_TIMEOUT)).await?;
+        let cache = match reply.header(headers::CACHE) {
+            Some("hit") => Some(CacheUse::Hit),
+            Some("miss") => Some(CacheUse::Miss),
+            Some("bypass") => Some(CacheUse::Bypass),
+            _ => None,
+        };
+        Ok(Lookup { stock: reply.json::<Data<StockView>>()?.data, cache })
+    }
+
+    /// `POST /orders`.
+    ///
+    /// # Errors
+    /// As [`Failure`] says; a rejection is one too.
+    pub async fn trade(
+        &self,
+        key: &IdempotencyKey,
+        name: StockName,
+        side: Side,
+        quantity: Quantity,
+    ) -> Result<Accepted, Failure> {
+        let request = self
+            .caller
+            .http()
+            .post(format!("{}/orders", self.base))
+            .timeout(TRADE_TIMEOUT)
+            .header(headers::IDEMPOTENCY_KEY, key.as_str())
+            .json(&TradeBody { name, side, quantity });
+        let reply = send(request).await?;
+        let replayed = reply.header(headers::IDEMPOTENCY_REPLAYED) == Some("true");
+        Ok(Accepted { receipt: reply.json::<Data<TradeReceipt>>()?.data, replayed })
+    }
+
+    /// `GET /orders/{number}`.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn order(&self, number: u64) -> Result<OrderView, Failure> {
+        self.get::<Data<OrderView>>(&format!("/orders/{number}")).await.map(|body| body.data)
+    }
+
+    /// `GET /orders?after=&limit=`.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn orders(&self, after: u64, limit: usize) -> Result<OrderPage, Failure> {
+        self.get(&format!("/orders?after={after}&limit={limit}")).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        get_json(&self.caller, &format!("{}{path}", self.base), READ_TIMEOUT).await
+    }
+}
+
+/// Gets a JSON answer of any of our processes.
+///
+/// # Errors
+/// As [`Failure`] says.
+pub async fn get_json<T: DeserializeOwned>(caller: &Caller, url: &str, timeout: Duration) -> Result<T, Failure> {
+    send(caller.http().get(url).timeout(timeout)).await?.json()
+}
+
+/// A successful answer, read whole.
+struct Reply {
+    headers: header::HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Failure::Broken(format!("an answer of an unexpected form: {error}")))
+    }
+}
+
+async fn send(request: RequestBuilder) -> Result<Reply, Failure> {
+    let response = request.send().await?;
+    let status = response.status();
+    let headers = response.headers().clone();
+    let body = response.bytes().await?.to_vec();
+    if status.is_success() {
+        return Ok(Reply { headers, body });
+    }
+    match serde_json::from_slice::<ErrorBody>(&body) {
+        Ok(ErrorBody { error }) => {
+            let seconds = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+            Err(Failure::Answered { error, retry_after: seconds.map(Duration::from_secs) })
+        }
+        Err(_) => Err(Failure::Foreign { status: status.as_u16(), text: quoted(&body) }),
+    }
+}
+
+fn quoted(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).trim().chars().take(QUOTED_CHARS_MAX).collect()
+}
+
+/// Turns a failed request to the frontend into a sentence that says what to do next.
+pub fn explained(frontend: &Frontend, failure: &Failure) -> anyhow::Error {
+    let url = frontend.url();
+    match failure {
+        Failure::Refused => anyhow::anyhow!(
+            "nothing answers at {url}; start the cluster with 'scripts/cluster start', or name another frontend with --url"
+        ),
+        Failure::Timeout => anyhow::anyhow!("{url} does not answer in time; look at 'bazaar status', then try again"),
+        Failure::Broken(text) => anyhow::anyhow!("the connection to {url} failed ({text}); try again"),
+        Failure::Answered { error, .. } if error.code == 503 => {
+            anyhow::anyhow!("{} ({}); look at 'bazaar status', then try again", error.message, error.kind.as_str())
+        }
+        Failure::Answered { error, .. } => anyhow::anyhow!("{} ({})", error.message, error.kind.as_str()),
+        Failure::Foreign { .. } => {
+            anyhow::anyhow!("{url} gave an answer that is not the bazaar's ({failure}); check --url")
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The arguments, and the way from a command's name to its code.
+
+use std::{io, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+use bazaar_domain::{Quantity, config::ClusterConfig};
+use bazaar_service::start::read_config_file;
+use clap::{Args, Parser, Subcommand};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{
+    api::Frontend,
+    bench, check, log, order,
+    output::{Format, Printer},
+    query, status, trade, workload,
+};
+
+/// Worker threads of every command but `bench`, which has a flag for it.
+const WORKER_THREADS: usize = 2;
+
+/// The client of the stock bazaar.
+#[derive(Debug, Parser)]
+#[command(name = "bazaar", version, about)]
+pub struct Cli {
+    /// What all commands take.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What all commands take.
+#[derive(Debug, Clone, Args)]
+pub struct GlobalArgs {
+    /// The frontend.
+    #[arg(long, global = true, env = "BAZAAR_URL", default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+    /// The cluster's configuration file; check, status and log take the other addresses from it.
+    #[arg(long, global = true, env = "BAZAAR_CONFIG", default_value = "config/cluster.toml", value_name = "FILE")]
+    pub config: PathBuf,
+    /// How results are printed.
+    #[arg(long, global = true, env = "BAZAAR_OUTPUT", default_value = "table")]
+    pub output: Format,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The classic client: look up stocks, trade, fetch every acknowledged order back and compare.
+    Workload(workload::WorkloadArgs),
+    /// Look a stock up.
+    Query(query::QueryArgs),
+    /// Buy or sell.
+    Trade(trade::TradeArgs),
+    /// Show an order.
+    Order(order::OrderArgs),
+    /// Check that all keepers hold the same orders and stocks, and that nothing is lost, doubled or made up.
+    Check(check::CheckArgs),
+    /// Show the state of every process, and what the cluster can bear.
+    Status,
+    /// Show entries of a replica's log.
+    Log(log::LogArgs),
+    /// Measure throughput and latency over real connections.
+    Bench(bench::BenchArgs),
+}
+
+/// What a command works with.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The frontend.
+    pub frontend: Frontend,
+    /// Where results go.
+    pub printer: Printer,
+    config: PathBuf,
+}
+
+impl Context {
+    /// Reads the cluster's configuration.
+    ///
+    /// # Errors
+    /// If it cannot be read or is wrong; the message names the file and the flag.
+    pub fn cluster(&self) -> Result<ClusterConfig> {
+        let text = read_config_file(&self.config)
+            .context("this command needs the replicas' addresses, name the cluster's file with --config")?;
+        ClusterConfig::parse(&text).with_context(|| {
+            format!("the configuration {} is wrong, correct it or name another with --config", self.config.display())
+        })
+    }
+}
+
+impl Cli {
+    /// The runtime that suits the command.
+    ///
+    /// # Errors
+    /// If the operating system refuses a thread.
+    pub fn runtime(&self) -> io::Result<Runtime> {
+        let threads = match &self.command {
+            Command::Bench(args) => args.threads,
+            _ => WORKER_THREADS,
+        };
+        if threads == 1 {
+            // One thread does everything itself: no work is ever handed from one thread to another.
+            Builder::new_current_thread().enable_all().build()
+        } else {
+            Builder::new_multi_thread().worker_threads(threads).enable_all().build()
+        }
+    }
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// If not all went well; the report, if there is one, is printed before.
+pub async fn run(cli: Cli) -> Result<()> {
+    let GlobalArgs { url, config, output } = cli.global;
+    let context = Context { frontend: Frontend::new(&url)?, printer: Printer::new(output), config };
+    match cli.command {
+        Command::Workload(args) => workload::run(&context, args).await,
+        Command::Query(args) => query::run(&context, args).await,
+        Command::Trade(args) => trade::run(&context, args).await,
+        Command::Order(args) => order::run(&context, args).await,
+        Command::Check(args) => check::run(&context, args).await,
+        Command::Status => status::run(&context).await,
+        Command::Log(args) => log::run(&context, args).await,
+        Command::Bench(args) => bench::run(&context, args).await,
+    }
+}
+
+/// Reads a quantity from an argument.
+///
+/// # Errors
+/// If it is no whole number, 0 or too large.
+pub fn parse_quantity(text: &str) -> Result<Quantity, String> {
+    let number = text.parse().map_err(|_| "a quantity is a whole number from 1 to 1000000000".to_owned())?;
+    Quantity::new(number).map_err(|word| word.0)
+}

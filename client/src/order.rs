@@ -1,0 +1,51 @@
+//! `bazaar order`: shows an order.
+
+use anyhow::Result;
+use bazaar_domain::api::OrderView;
+use clap::Args;
+use serde::Serialize;
+
+use crate::{
+    Context,
+    api::explained,
+    output::{Report, table, table_text},
+};
+
+/// The arguments of `bazaar order`.
+#[derive(Debug, Args)]
+pub struct OrderArgs {
+    /// The order's number.
+    pub number: u64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct OrderReport(OrderView);
+
+impl Report for OrderReport {
+    fn to_text(&self, colour: bool) -> String {
+        let mut main = table(&["ORDER", "NAME", "TYPE", "QUANTITY", "PRICE", "STOCK VERSION", "KEY"], colour);
+        let OrderView { number, name, side, quantity, price, stock_version, key } = &self.0;
+        main.add_row([
+            number.to_string(),
+            name.to_string(),
+            side.to_string(),
+            quantity.to_string(),
+            price.to_string(),
+            stock_version.to_string(),
+            key.to_string(),
+        ]);
+        table_text(&main)
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If there is no such order, or nobody can tell.
+pub async fn run(context: &Context, args: OrderArgs) -> Result<()> {
+    let answer = context.frontend.order(args.number).await;
+    let order = answer.map_err(|failure| explained(&context.frontend, &failure))?;
+    context.printer.print(&OrderReport(order));
+    Ok(())
+}

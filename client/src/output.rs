@@ -1,0 +1,87 @@
+//! Results as tables for people or as JSON for programs.
+
+use std::fmt::Display;
+
+use clap::ValueEnum;
+use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use crate::terminal;
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// One JSON document.
+    Json,
+}
+
+/// Something that can be shown both ways: `Serialize` is the JSON form.
+pub trait Report: Serialize {
+    /// The form for people, without a line end at the end.
+    fn to_text(&self, colour: bool) -> String;
+}
+
+/// Prints reports.
+#[derive(Debug, Clone, Copy)]
+pub struct Printer {
+    /// How.
+    pub format: Format,
+}
+
+impl Printer {
+    /// A printer of this format.
+    pub fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    /// Prints a report on standard output.
+    pub fn print(&self, report: &impl Report) {
+        match self.format {
+            Format::Table => terminal::print_line(&report.to_text(terminal::colour_wanted())),
+            Format::Json => {
+                let text = serde_json::to_string_pretty(report).expect("a report has text keys and finite numbers");
+                terminal::print_line(&text);
+            }
+        }
+    }
+}
+
+/// An empty table in the common style: no borders, so that columns can be cut out by other tools.
+pub fn table(header: &[&str], colour: bool) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(header.to_vec());
+    if colour {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
+    table
+}
+
+/// A table as text, without spaces at the ends of lines.
+pub fn table_text(table: &Table) -> String {
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
+}
+
+/// A cell that is green if all is well and red if not.
+pub fn verdict_cell(text: impl ToString, well: bool) -> Cell {
+    Cell::new(text).fg(if well { Color::Green } else { Color::Red })
+}
+
+/// A value, or a dash for none.
+pub fn or_dash<T: Display>(value: Option<T>) -> String {
+    value.map_or_else(|| "-".into(), |value| value.to_string())
+}
+
+/// `1 order`, `2 orders`.
+pub fn counted(count: impl Into<u64>, noun: &str) -> String {
+    let count = count.into();
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}

@@ -1,0 +1,141 @@
+//! `bazaar status`: the state of every process, and what the cluster can bear.
+
+pub mod sentence;
+
+use anyhow::{Result, bail};
+use bazaar_domain::{ReplicaId, api::Health, config::ClusterConfig};
+use futures::future::{join, join_all};
+use serde::Serialize;
+
+use crate::{
+    Context,
+    admin::{Replica, ready},
+    output::{Report, or_dash, table, table_text, verdict_cell},
+};
+use sentence::{Condition, Look, State, judge};
+
+/// Digits of a digest that are shown; enough to see that two are equal.
+const DIGEST_CHARS_SHOWN: usize = 12;
+
+/// A replica's row.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ReplicaRow {
+    /// The replica.
+    pub id: ReplicaId,
+    /// What it says, if it answers.
+    pub health: Option<Health>,
+    /// Why it does not.
+    pub unreachable: Option<String>,
+    /// Log entries behind the leader's last.
+    pub lag_entries: Option<u64>,
+    /// The digest over the orders up to the common number.
+    pub digest: Option<String>,
+}
+
+/// The whole state.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StatusReport {
+    /// The replicas.
+    pub replicas: Vec<ReplicaRow>,
+    /// The digests cover the orders up to this number.
+    pub digest_number: u64,
+    /// Why the catalog is not ready; nothing if it is.
+    pub catalog: Option<String>,
+    /// Why the frontend is not ready; nothing if it is.
+    pub frontend: Option<String>,
+    /// How the cluster is.
+    pub state: State,
+    /// The same with reasons, in one sentence.
+    pub sentence: String,
+}
+
+impl Report for StatusReport {
+    fn to_text(&self, colour: bool) -> String {
+        let digest = format!("DIGEST@{}", self.digest_number);
+        let mut replicas = table(
+            &["ROLE", "ID", "TERM", "LEADER", "LAST", "COMMITTED", "APPLIED", "LAG", "ACK AGE MS", "ORDERS", &digest],
+            colour,
+        );
+        for row in &self.replicas {
+            replicas.add_row(replica_cells(row));
+        }
+        let mut others = table(&["PROCESS", "STATE"], colour);
+        for (name, problem) in [("catalog", &self.catalog), ("frontend", &self.frontend)] {
+            let text = problem.as_deref().map_or("ready".into(), |problem| format!("not ready: {problem}"));
+            others.add_row([verdict_cell(name, true), verdict_cell(text, problem.is_none())]);
+        }
+        format!("{}\n\n{}\n\n{}", table_text(&replicas), table_text(&others), self.sentence)
+    }
+}
+
+fn replica_cells(row: &ReplicaRow) -> Vec<comfy_table::Cell> {
+    let Some(health) = &row.health else {
+        let reason = row.unreachable.as_deref().unwrap_or("unreachable");
+        let mut cells = vec![verdict_cell(reason, false), row.id.into()];
+        cells.resize(11, "-".into());
+        return cells;
+    };
+    let digest = row.digest.as_ref().map(|digest| digest.chars().take(DIGEST_CHARS_SHOWN).collect::<String>());
+    let role = format!("{:?}", health.role).to_lowercase();
+    let rest = [
+        row.id.to_string(),
+        health.term.to_string(),
+        or_dash(health.leader),
+        or_dash(health.last_log_index),
+        or_dash(health.committed),
+        or_dash(health.applied),
+        or_dash(row.lag_entries),
+        or_dash(health.quorum_ack_age_ms),
+        health.orders.to_string(),
+        or_dash(digest),
+    ];
+    std::iter::once(verdict_cell(role, health.ready)).chain(rest.map(Into::into)).collect()
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If the configuration cannot be read, or the cluster is unavailable.
+pub async fn run(context: &Context) -> Result<()> {
+    let config = context.cluster()?;
+    let report = look(context, &config).await;
+    context.printer.print(&report);
+    if report.state == State::Unavailable {
+        bail!("the cluster takes no trades; start or repair the replicas named above");
+    }
+    Ok(())
+}
+
+/// Asks every process how it is.
+async fn look(context: &Context, config: &ClusterConfig) -> StatusReport {
+    let caller = context.frontend.caller();
+    let replicas: Vec<Replica> = config.replicas.iter().map(|replica| Replica::new(replica, caller)).collect();
+    let catalog_url = format!("http://{}", config.catalog.service);
+    let others = join(ready(caller, &catalog_url), ready(caller, context.frontend.url()));
+    let (healths, (catalog, frontend)) = join(join_all(replicas.iter().map(Replica::health)), others).await;
+    let number = healths.iter().flatten().map(|health| health.orders).min().unwrap_or(0);
+    let digests = join_all(replicas.iter().zip(&healths).map(async |(replica, health)| match health {
+        Ok(_) => replica.digest(number).await.ok().map(|view| view.digest),
+        Err(_) => None,
+    }));
+    let digests = digests.await;
+    let looks: Vec<Look> = replicas
+        .iter()
+        .zip(healths)
+        .map(|(replica, health)| Look { id: replica.id, health: health.map_err(|failure| failure.to_string()) })
+        .collect();
+    let [catalog, frontend] = [catalog, frontend].map(|ready| ready.err().map(|failure| failure.to_string()));
+    let Condition { state, sentence, leader_last } = judge(&looks, catalog.as_deref(), frontend.as_deref());
+    let replicas = looks.into_iter().zip(digests).map(|(look, digest)| row(look, digest, leader_last)).collect();
+    StatusReport { replicas, digest_number: number, catalog, frontend, state, sentence }
+}
+
+fn row(look: Look, digest: Option<String>, leader_last: Option<u64>) -> ReplicaRow {
+    let (health, unreachable) = match look.health {
+        Ok(health) => (Some(health), None),
+        Err(reason) => (None, Some(reason)),
+    };
+    let last = health.as_ref().map(|health| health.last_log_index.unwrap_or(0));
+    let lag_entries = leader_last.zip(last).map(|(leader, own)| leader.saturating_sub(own));
+    ReplicaRow { id: look.id, health, unreachable, lag_entries, digest }
+}

@@ -1,0 +1,206 @@
+//! How a cluster is, decided from what its processes say. Pure.
+
+use bazaar_domain::{
+    ReplicaId,
+    api::{Health, Role},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::output::counted;
+
+/// How a cluster is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// All processes work.
+    Healthy,
+    /// Trades are taken, but something is missing.
+    Degraded,
+    /// No trade can be taken.
+    Unavailable,
+}
+
+/// What one replica said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Look {
+    /// The replica.
+    pub id: ReplicaId,
+    /// Its health, or why it did not answer.
+    pub health: Result<Health, String>,
+}
+
+/// The decision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Condition {
+    /// How the cluster is.
+    pub state: State,
+    /// The same with reasons, in one sentence.
+    pub sentence: String,
+    /// The last log index of the leader, if there is one.
+    pub leader_last: Option<u64>,
+}
+
+/// Decides how the cluster is. For the catalog and the frontend, why they are not ready; nothing if they are.
+pub fn judge(looks: &[Look], catalog: Option<&str>, frontend: Option<&str>) -> Condition {
+    let quorum = looks.len() / 2 + 1;
+    let voters: Vec<&Health> = looks.iter().filter_map(|look| look.health.as_ref().ok()).filter(is_voter).collect();
+    let mut problems: Vec<String> = looks.iter().filter_map(unreachable).collect();
+    if voters.len() < quorum {
+        problems.extend(looks.iter().filter_map(not_voting));
+        let total = looks.len();
+        let counts =
+            format!("no quorum: {} of {} reachable, need {quorum}", voters.len(), counted(total as u64, "replica"));
+        return unavailable(counts, &problems);
+    }
+    let newest = voters.iter().filter(|health| health.role == Role::Leader).max_by_key(|health| health.term);
+    let Some(leader) = newest else {
+        let counts = format!("no leader: {} reachable", counted(voters.len() as u64, "voting replica"));
+        problems.push("an election takes about a second, look again".into());
+        return unavailable(counts, &problems);
+    };
+    if !leader.ready {
+        problems.push("look again in a second".into());
+        return unavailable(
+            format!("replica {} leads term {} but takes no trades yet", leader.id, leader.term),
+            &problems,
+        );
+    }
+    let working = voters.iter().filter(|health| health.id == leader.id || health.leader == Some(leader.id)).count();
+    problems.extend(looks.iter().filter_map(|look| not_following(look, leader.id)));
+    problems.extend(catalog.map(|reason| format!("catalog: {reason}")));
+    problems.extend(frontend.map(|reason| format!("frontend: {reason}")));
+    let state = if problems.is_empty() { State::Healthy } else { State::Degraded };
+    let mut sentence = format!("{state:?}: replica {} leads term {}; can lose ", leader.id, leader.term);
+    match working.saturating_sub(quorum) {
+        0 => sentence += "no more replica",
+        spare => sentence += &counted(spare as u64, "more replica"),
+    }
+    if !problems.is_empty() {
+        sentence += &format!("; {}", problems.join(", "));
+    }
+    Condition { state, sentence, leader_last: Some(leader.last_log_index.unwrap_or(0)) }
+}
+
+fn unavailable(reason: String, problems: &[String]) -> Condition {
+    let tail = if problems.is_empty() { String::new() } else { format!("; {}", problems.join(", ")) };
+    Condition { state: State::Unavailable, sentence: format!("Unavailable: {reason}{tail}"), leader_last: None }
+}
+
+fn is_voter(health: &&Health) -> bool {
+    matches!(health.role, Role::Leader | Role::Follower | Role::Candidate)
+}
+
+fn unreachable(look: &Look) -> Option<String> {
+    look.health.as_ref().err().map(|reason| format!("{}: {reason}", look.id))
+}
+
+fn not_voting(look: &Look) -> Option<String> {
+    let health = look.health.as_ref().ok()?;
+    (!is_voter(&health)).then(|| format!("{}: {}", look.id, role(health)))
+}
+
+fn not_following(look: &Look, leader: ReplicaId) -> Option<String> {
+    let health = look.health.as_ref().ok()?;
+    if health.id == leader || (health.role == Role::Follower && health.leader == Some(leader)) {
+        return None;
+    }
+    Some(format!("{}: {}, does not follow replica {leader} as a voter", look.id, role(health)))
+}
+
+fn role(health: &Health) -> String {
+    format!("{:?}", health.role).to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replica(id: ReplicaId, role: Role, leader: Option<ReplicaId>) -> Look {
+        let health = Health {
+            id,
+            role,
+            leader,
+            term: 7,
+            ready: true,
+            quorum_ack_age_ms: None,
+            last_log_index: Some(40),
+            committed: Some(40),
+            applied: Some(40),
+            orders: 9,
+            cluster_id: None,
+        };
+        Look { id, health: Ok(health) }
+    }
+
+    fn silent(id: ReplicaId, reason: &str) -> Look {
+        Look { id, health: Err(reason.into()) }
+    }
+
+    fn follower(id: ReplicaId) -> Look {
+        replica(id, Role::Follower, Some(3))
+    }
+
+    fn leader() -> Look {
+        replica(3, Role::Leader, Some(3))
+    }
+
+    #[test]
+    fn three_replicas_that_follow_one_leader_are_healthy() {
+        let found = judge(&[follower(1), follower(2), leader()], None, None);
+        assert_eq!(found.sentence, "Healthy: replica 3 leads term 7; can lose 1 more replica");
+        assert_eq!((found.state, found.leader_last), (State::Healthy, Some(40)));
+    }
+
+    #[test]
+    fn a_lost_replica_degrades_and_is_named() {
+        let found = judge(&[silent(1, "refused"), follower(2), leader()], None, None);
+        assert_eq!(found.sentence, "Degraded: replica 3 leads term 7; can lose no more replica; 1: refused");
+        assert_eq!(found.state, State::Degraded);
+    }
+
+    #[test]
+    fn less_than_a_quorum_is_unavailable() {
+        let found = judge(&[follower(1), silent(2, "refused"), silent(3, "timeout")], None, None);
+        assert_eq!(found.sentence, "Unavailable: no quorum: 1 of 3 replicas reachable, need 2; 2: refused, 3: timeout");
+        assert_eq!(found.state, State::Unavailable);
+    }
+
+    #[test]
+    fn a_learner_does_not_count_for_the_quorum() {
+        let joining = replica(1, Role::Joining, None);
+        let found = judge(&[joining, silent(2, "refused"), leader()], None, None);
+        assert_eq!(found.state, State::Unavailable);
+        assert!(found.sentence.contains("1: joining"), "{}", found.sentence);
+    }
+
+    #[test]
+    fn no_leader_and_a_leader_that_is_not_ready_are_unavailable() {
+        let found = judge(&[follower(1), follower(2), replica(3, Role::Candidate, None)], None, None);
+        assert!(
+            found.sentence.starts_with("Unavailable: no leader: 3 voting replicas reachable"),
+            "{}",
+            found.sentence
+        );
+        let mut unready = leader();
+        unready.health.as_mut().unwrap().ready = false;
+        assert_eq!(judge(&[follower(1), follower(2), unready], None, None).state, State::Unavailable);
+    }
+
+    #[test]
+    fn a_follower_of_nobody_and_a_catalog_without_a_lease_degrade() {
+        let lost = replica(1, Role::Candidate, None);
+        let found = judge(&[lost, follower(2), leader()], None, None);
+        assert!(found.sentence.contains("1: candidate"), "{}", found.sentence);
+        assert!(found.sentence.contains("can lose no more replica"), "{}", found.sentence);
+        let found = judge(&[follower(1), follower(2), leader()], Some("no lease"), None);
+        assert_eq!(found.sentence, "Degraded: replica 3 leads term 7; can lose 1 more replica; catalog: no lease");
+    }
+
+    #[test]
+    fn of_two_that_call_themselves_leader_the_one_with_the_higher_term_counts() {
+        let mut old = replica(1, Role::Leader, Some(1));
+        old.health.as_mut().unwrap().term = 6;
+        let found = judge(&[old, follower(2), leader()], None, None);
+        assert!(found.sentence.starts_with("Degraded: replica 3 leads term 7"), "{}", found.sentence);
+    }
+}

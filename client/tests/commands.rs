@@ -1,0 +1,205 @@
+//! The binary and the workload against a small fake of the services.
+
+mod fake;
+
+use std::{
+    path::Path,
+    process::Output,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use bazaar_client::{
+    api::Frontend,
+    output::Report,
+    workload::{WorkloadArgs, execute, report::WorkloadReport},
+};
+use clap::Parser;
+use fake::Fake;
+use indicatif::ProgressBar;
+use serde_json::Value;
+
+#[derive(Debug, Parser)]
+struct Workload {
+    #[command(flatten)]
+    args: WorkloadArgs,
+}
+
+async fn workload(fake: &Fake, flags: &[&str]) -> WorkloadReport {
+    let args = Workload::parse_from([&["workload"], flags].concat()).args;
+    let frontend = Frontend::new(&fake.url()).unwrap();
+    execute(&frontend, &args, Arc::new(AtomicBool::new(false)), ProgressBar::hidden()).await.unwrap()
+}
+
+/// Runs the binary; none of the caller's own settings reach it.
+async fn bazaar(fake: &Fake, args: &[&str]) -> Output {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_bazaar"));
+    for name in ["BAZAAR_CONFIG", "BAZAAR_OUTPUT"] {
+        command.env_remove(name);
+    }
+    command.env("BAZAAR_URL", fake.url()).args(args).output().await.unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Writes a configuration of one replica whose every address is the fake.
+async fn cluster_of_one(fake: &Fake, folder: &Path) -> String {
+    let (catalog, service, admin) = (fake.another().await, fake.another().await, fake.another().await);
+    let peers = fake.another().await;
+    let text = format!(
+        "[catalog]\nservice = \"{catalog}\"\n\
+         [[replica]]\nid = 1\nservice = \"{service}\"\npeers = \"{peers}\"\nadmin = \"{admin}\"\n"
+    );
+    let path = folder.join("cluster.toml");
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_workload_against_a_good_service_finds_every_order_again() {
+    let fake = Fake::start().await;
+    let report = workload(&fake, &["--requests", "200", "--clients", "4", "--prob", "0.8", "--seed", "7"]).await;
+    assert_eq!(report.complaint(), None);
+    assert_eq!((report.mismatches, report.stale_reads, report.iterations), (0, 0, 200));
+    assert!(report.accepted > 100, "{report:?}");
+    assert_eq!(report.order_read.count, report.accepted);
+    assert_eq!(report.cache.hit, 200);
+    assert!(report.to_text(false).ends_with("stale reads: 0\nmismatches: 0"));
+}
+
+#[tokio::test]
+async fn a_lost_order_is_one_mismatch_and_a_non_zero_exit() {
+    let fake = Fake::start().await;
+    fake.books().lost = Some(3);
+    let flags = ["workload", "--requests", "40", "--clients", "2", "--prob", "1", "--output", "json"];
+    let output = bazaar(&fake, &flags).await;
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["mismatches"], 1);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("1 lost or changed order"), "{}", text(&output.stderr));
+}
+
+#[tokio::test]
+async fn a_refused_trade_is_sent_again_with_the_same_key_and_is_no_failure() {
+    let fake = Fake::start().await;
+    fake.books().refused_trades = 2;
+    let report = workload(&fake, &["--requests", "1", "--clients", "1", "--prob", "1"]).await;
+    assert_eq!(report.complaint(), None);
+    assert_eq!((report.accepted, report.replayed, report.trade.retries), (1, 0, 2));
+    let keys = fake.books().keys.clone();
+    assert_eq!(keys.len(), 3);
+    assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+}
+
+#[tokio::test]
+async fn a_trade_of_unknown_outcome_is_settled_by_a_replay() {
+    let fake = Fake::start().await;
+    fake.books().unknown_trades = 1;
+    let report = workload(&fake, &["--requests", "1", "--clients", "1", "--prob", "1"]).await;
+    assert_eq!(report.complaint(), None);
+    assert_eq!((report.accepted, report.replayed), (1, 1));
+    assert_eq!(fake.books().orders.len(), 1);
+}
+
+#[tokio::test]
+async fn a_trade_that_is_refused_past_its_retries_is_a_failure() {
+    let fake = Fake::start().await;
+    fake.books().refused_trades = u32::MAX;
+    let report = workload(&fake, &["--requests", "1", "--clients", "1", "--prob", "1", "--retry-s", "0"]).await;
+    assert_eq!((report.trade.failed, report.accepted), (1, 0));
+    assert!(report.complaint().is_some());
+}
+
+#[tokio::test]
+async fn lookups_that_show_less_than_an_own_trade_are_stale() {
+    let fake = Fake::start().await;
+    fake.books().shown_version = Some(1);
+    let report = workload(&fake, &["--requests", "30", "--clients", "1", "--prob", "1"]).await;
+    assert!(report.stale_reads > 0, "{report:?}");
+    assert!(report.complaint().is_some());
+}
+
+#[tokio::test]
+async fn two_runs_with_one_seed_use_different_keys() {
+    let fake = Fake::start().await;
+    let flags = ["--requests", "20", "--clients", "1", "--prob", "1", "--seed", "5"];
+    let first = workload(&fake, &flags).await;
+    let second = workload(&fake, &flags).await;
+    assert_eq!((first.replayed, second.replayed), (0, 0));
+    assert_eq!(fake.books().orders.len() as u64, first.accepted + second.accepted);
+}
+
+#[tokio::test]
+async fn check_passes_on_what_a_workload_recorded_and_fails_on_an_order_nobody_has() {
+    let fake = Fake::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let records = folder.path().join("records");
+    let records_flag = records.to_str().unwrap();
+    let config = cluster_of_one(&fake, folder.path()).await;
+    let report =
+        workload(&fake, &["--requests", "50", "--clients", "3", "--prob", "1", "--records", records_flag]).await;
+    assert_eq!(report.complaint(), None);
+
+    let check = ["check", "--config", &config, "--records", records_flag];
+    let output = bazaar(&fake, &check).await;
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(text(&output.stdout).ends_with("\nok\n"), "{}", text(&output.stdout));
+
+    let mut lines = std::fs::read_to_string(&records).unwrap();
+    let last = lines.lines().last().unwrap().to_owned();
+    let mut record: Value = serde_json::from_str(&last).unwrap();
+    record["number"] = 999.into();
+    lines += &format!("{record}\n");
+    std::fs::write(&records, lines).unwrap();
+    let output = bazaar(&fake, &check).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).ends_with("\nFAILED\n"), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).contains("missing: number 999"), "{}", text(&output.stdout));
+}
+
+#[tokio::test]
+async fn status_log_and_the_single_requests_show_what_is_there() {
+    let fake = Fake::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = cluster_of_one(&fake, folder.path()).await;
+    let bought = bazaar(&fake, &["trade", "buy", "BoarCo", "3", "-n", "2", "--key", "k", "--output", "json"]).await;
+    let bought: Value = serde_json::from_slice(&bought.stdout).unwrap();
+    assert_eq!((&bought["accepted"], &bought["replayed"]), (&1.into(), &1.into()));
+
+    let shown = |output: &Output, wanted: &str| {
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success() && out.contains(wanted), "wanted '{wanted}': {out}{err}");
+    };
+    shown(&bazaar(&fake, &["query", "BoarCo"]).await, "997");
+    shown(&bazaar(&fake, &["order", "1"]).await, "BoarCo");
+    shown(&bazaar(&fake, &["status", "--config", &config]).await, "Healthy: replica 1 leads term 5");
+    shown(&bazaar(&fake, &["log", "--config", &config]).await, "buy 3 BoarCo");
+}
+
+#[tokio::test]
+async fn bench_counts_every_trade_that_the_service_took() {
+    let fake = Fake::start().await;
+    let flags = ["bench", "--connections", "4", "--duration-s", "1", "--warm-up-s", "0", "--output", "json"];
+    let output = bazaar(&fake, &flags).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let (counted, taken) = (report["operations"].as_u64().unwrap(), fake.books().orders.len() as u64);
+    // At the end each of the four connections may have a trade under way whose answer is not waited for.
+    assert!(counted > 0 && (counted..=counted + 4).contains(&taken), "counted {counted}, taken {taken}");
+}
+
+#[tokio::test]
+async fn errors_are_one_sentence_that_names_the_way_out() {
+    let fake = Fake::start().await;
+    let missing = bazaar(&fake, &["status", "--config", "no/such/file.toml"]).await;
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(text(&missing.stderr).contains("--config"), "{}", text(&missing.stderr));
+    let unknown = bazaar(&fake, &["query", "Nobody"]).await;
+    assert_eq!(unknown.status.code(), Some(1));
+    assert_eq!(text(&unknown.stderr).lines().count(), 1);
+    // Nothing listens on a port that was just given back.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let refused = bazaar(&fake, &["order", "1", "--url", &format!("http://{free}")]).await;
+    assert!(!refused.status.success());
+}

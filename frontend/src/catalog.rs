@@ -1,0 +1,135 @@
+//! Questions to the catalog: stocks for lookups.
+
+use std::{net::SocketAddr, time::Duration};
+
+use axum::http::HeaderMap;
+use bazaar_domain::{
+    ApiError, ErrorKind, StockName,
+    api::{Data, ErrorBody, StockView},
+    internal::headers,
+};
+use bazaar_service::{CallError, Caller, RequestId};
+use bytes::Bytes;
+
+use crate::cache::StockAnswer;
+
+/// How long the catalog may take to answer a lookup.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How current an answer has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Consistency {
+    /// Linearizable: never older than what anyone was shown before.
+    Current,
+    /// Whatever the catalog has.
+    Stale,
+}
+
+/// A stock as the catalog answered.
+#[derive(Debug, Clone)]
+pub(crate) struct Fetched {
+    /// The stock.
+    pub(crate) answer: StockAnswer,
+    /// Whether it may be kept (R9).
+    pub(crate) cacheable: bool,
+    /// Whether the catalog marked it as possibly old.
+    pub(crate) stale: bool,
+}
+
+/// A JSON body of the catalog, passed on as it is.
+#[derive(Debug)]
+pub(crate) struct PassedOn {
+    /// The body.
+    pub(crate) body: Bytes,
+    /// Whether the catalog marked it as possibly old.
+    pub(crate) stale: bool,
+}
+
+/// The way to the catalog.
+#[derive(Debug, Clone)]
+pub(crate) struct Catalog {
+    caller: Caller,
+    address: SocketAddr,
+}
+
+impl Catalog {
+    pub(crate) fn new(caller: Caller, address: SocketAddr) -> Self {
+        Self { caller, address }
+    }
+
+    /// One stock.
+    ///
+    /// # Errors
+    /// The catalog's own error, or `catalog_unavailable`.
+    pub(crate) async fn stock(
+        &self,
+        name: &StockName,
+        consistency: Consistency,
+        id: &RequestId,
+    ) -> Result<Fetched, ApiError> {
+        let (head, body) = self.get(&format!("/stocks/{name}"), consistency, id).await?;
+        let stock: Data<StockView> = serde_json::from_slice(&body).map_err(|error| unavailable(&error))?;
+        if stock.data.name != *name {
+            return Err(unavailable(&"it answered with another stock"));
+        }
+        let log_index = head.get(headers::LOG_INDEX).and_then(|value| value.to_str().ok()?.parse().ok());
+        let stale = is_stale(&head);
+        let marked_cacheable = head.get(headers::CACHEABLE).is_some_and(|value| value == "yes");
+        Ok(Fetched {
+            answer: StockAnswer::new(stock.data, log_index.unwrap_or(0)),
+            cacheable: marked_cacheable && log_index.is_some() && !stale,
+            stale,
+        })
+    }
+
+    /// All stocks.
+    ///
+    /// # Errors
+    /// As [`Self::stock`].
+    pub(crate) async fn stocks(&self, consistency: Consistency, id: &RequestId) -> Result<PassedOn, ApiError> {
+        let (head, body) = self.get("/stocks", consistency, id).await?;
+        Ok(PassedOn { body, stale: is_stale(&head) })
+    }
+
+    /// Whether it answers at all.
+    ///
+    /// # Errors
+    /// `catalog_unavailable`.
+    pub(crate) async fn answers(&self, id: &RequestId) -> Result<(), ApiError> {
+        self.get("/livez", Consistency::Current, id).await.map(|_| ())
+    }
+
+    async fn get(
+        &self,
+        path: &str,
+        consistency: Consistency,
+        id: &RequestId,
+    ) -> Result<(HeaderMap, Bytes), ApiError> {
+        let query = if consistency == Consistency::Stale { "?consistency=stale" } else { "" };
+        let url = format!("http://{}{path}{query}", self.address);
+        let request = self.caller.http().get(url).timeout(LOOKUP_TIMEOUT).header(headers::REQUEST_ID, id.0.clone());
+        let called = async {
+            let mut response = request.send().await?;
+            let head = std::mem::take(response.headers_mut());
+            let status = response.status();
+            Ok((status, head, response.bytes().await?))
+        };
+        let (status, head, body) =
+            called.await.map_err(|error: reqwest::Error| unavailable(&CallError::from(error)))?;
+        if status.is_success() {
+            return Ok((head, body));
+        }
+        match serde_json::from_slice::<ErrorBody>(&body) {
+            Ok(body) => Err(body.error),
+            Err(_) => Err(unavailable(&format_args!("it answered with status {status}"))),
+        }
+    }
+}
+
+fn is_stale(head: &HeaderMap) -> bool {
+    head.get(headers::CONSISTENCY).is_some_and(|value| value == "stale")
+}
+
+fn unavailable(why: &dyn std::fmt::Display) -> ApiError {
+    ApiError::new(ErrorKind::CatalogUnavailable, format!("the catalog cannot be asked ({why}); try again"))
+}

@@ -1,0 +1,213 @@
+//! The task around the gateway's state machine: it reads the clock, calls the replicas, and answers clients.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    future::Future,
+    net::SocketAddr,
+    time::Duration,
+};
+
+use bazaar_domain::{
+    ApiError, ReplicaId,
+    api::{Data, Health},
+    config::ClusterConfig,
+    internal::{OrderReadAnswer, SubmitTrades, Submitted},
+};
+use bazaar_service::{CallError, Caller, Clock};
+use metrics::{Counter, Histogram, counter, gauge, histogram};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc, oneshot},
+    task::JoinSet,
+};
+
+use super::{
+    Submission,
+    machine::{Machine, Settings},
+    words::{Answer, Effect, Event, Reply, Request, WorkId},
+};
+
+/// Most submissions taken into the machine in one step.
+const ARRIVALS_PER_STEP_MAX: usize = 1_024;
+/// How long the task sleeps when the machine needs no tick; any event wakes it earlier.
+const IDLE_SLEEP: Duration = Duration::from_secs(1);
+
+struct Addresses {
+    service: SocketAddr,
+    health: String,
+    orders: String,
+    reads: String,
+}
+
+struct Pending {
+    reply: oneshot::Sender<Result<Answer, ApiError>>,
+    _room: OwnedSemaphorePermit,
+}
+
+struct Meters {
+    batch_trades: Histogram,
+    failed_calls: Counter,
+    new_leaders: Counter,
+}
+
+/// Owns the machine.
+pub(super) struct Shell {
+    machine: Machine,
+    caller: Caller,
+    clock: Clock,
+    addresses: BTreeMap<ReplicaId, Addresses>,
+    /// Clients that wait. Bounded by the permits they hold.
+    pending: HashMap<WorkId, Pending>,
+    next_work: WorkId,
+    /// Probes and calls under way. Bounded by the machine.
+    tasks: JoinSet<Event>,
+    leader: Option<ReplicaId>,
+    meters: Meters,
+}
+
+impl Shell {
+    pub(super) fn new(config: &ClusterConfig, caller: Caller, clock: Clock) -> Self {
+        let settings = Settings {
+            replicas: config.replicas.iter().map(|replica| replica.id).collect(),
+            trade_deadline: Duration::from_millis(config.frontend.trade_deadline_ms),
+            health_check_interval: Duration::from_millis(config.frontend.health_check_interval_ms.max(1)),
+        };
+        let addresses = config.replicas.iter().map(|replica| {
+            let service = replica.service;
+            let url = |path: &str| format!("http://{service}/{path}");
+            (replica.id, Addresses { service, health: url("health"), orders: url("orders"), reads: url("reads") })
+        });
+        let meters = Meters {
+            batch_trades: histogram!("bazaar_frontend_gateway_batch_trades"),
+            failed_calls: counter!("bazaar_frontend_gateway_failed_calls_total"),
+            new_leaders: counter!("bazaar_frontend_gateway_new_leaders_total"),
+        };
+        Self {
+            machine: Machine::new(settings),
+            caller,
+            clock,
+            addresses: addresses.collect(),
+            pending: HashMap::new(),
+            next_work: 0,
+            tasks: JoinSet::new(),
+            leader: None,
+            meters,
+        }
+    }
+
+    /// Runs until the last handle is dropped.
+    pub(super) async fn run(mut self, mut submissions: mpsc::Receiver<Submission>) {
+        let mut arrivals = Vec::with_capacity(ARRIVALS_PER_STEP_MAX);
+        loop {
+            let now = self.clock.now();
+            let wake = self.machine.next_wake().unwrap_or_else(|| now.plus(IDLE_SLEEP));
+            let event = tokio::select! {
+                taken = submissions.recv_many(&mut arrivals, ARRIVALS_PER_STEP_MAX) => {
+                    if taken == 0 {
+                        return;
+                    }
+                    self.take_in(&mut arrivals)
+                }
+                Some(done) = self.tasks.join_next() => match done {
+                    Ok(event) => event,
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                },
+                () = tokio::time::sleep_until(self.clock.instant(wake).into()) => Event::Tick,
+            };
+            self.note(&event);
+            let effects = self.machine.step(event, self.clock.now());
+            for effect in effects {
+                self.perform(effect);
+            }
+            self.note_leader();
+        }
+    }
+
+    fn take_in(&mut self, arrivals: &mut Vec<Submission>) -> Event {
+        let mut works = Vec::with_capacity(arrivals.len());
+        for Submission { work, reply, room } in arrivals.drain(..) {
+            self.next_work += 1;
+            self.pending.insert(self.next_work, Pending { reply, _room: room });
+            works.push((self.next_work, work));
+        }
+        Event::Arrived(works)
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Answer { id, result } => self.answer(id, result),
+            Effect::Probe { probe, replica, timeout } => {
+                let (caller, url) = (self.caller.clone(), self.addresses[&replica].health.clone());
+                self.tasks.spawn(async move {
+                    let result = caller.get_json::<Data<Health>>(&url, timeout).await;
+                    Event::ProbeDone { probe, result: result.map(|health| health.data) }
+                });
+            }
+            Effect::Call { call, replica, request, timeout } => {
+                let result = self.call(replica, request, timeout);
+                self.tasks.spawn(async move { Event::CallDone { call, result: result.await } });
+            }
+        }
+    }
+
+    fn call(
+        &self,
+        replica: ReplicaId,
+        request: Request,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Reply, CallError>> + use<> {
+        let caller = self.caller.clone();
+        let addresses = &self.addresses[&replica];
+        let url = match &request {
+            Request::Trades(trades) => {
+                self.meters.batch_trades.record(trades.len() as f64);
+                addresses.orders.clone()
+            }
+            Request::Reads(_) => addresses.reads.clone(),
+        };
+        async move {
+            match request {
+                Request::Trades(trades) => {
+                    let submitted: Submitted = caller.post(&url, &SubmitTrades { trades }, timeout, None).await?;
+                    Ok(Reply::Decisions(submitted.decisions))
+                }
+                Request::Reads(reads) => {
+                    let answers: Vec<OrderReadAnswer> = caller.post(&url, &reads, timeout, None).await?;
+                    Ok(Reply::Reads(answers))
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, id: WorkId, mut result: Result<Answer, ApiError>) {
+        if let Ok(Answer::Leader(view)) = &mut result {
+            view.address = self.addresses[&view.leader].service.to_string();
+        }
+        if let Some(pending) = self.pending.remove(&id) {
+            // A client that went away takes no answer, which changes nothing.
+            let _ = pending.reply.send(result);
+        }
+    }
+
+    fn note(&self, event: &Event) {
+        if let Event::CallDone { result: Err(error), .. } = event {
+            self.meters.failed_calls.increment(1);
+            tracing::debug!(%error, leader = self.leader, "a request to the order leader failed and is sent again");
+        }
+    }
+
+    fn note_leader(&mut self) {
+        let leader = self.machine.leader();
+        if leader == self.leader {
+            return;
+        }
+        match leader {
+            Some(replica) => {
+                self.meters.new_leaders.increment(1);
+                tracing::info!(replica, "requests go to this order leader");
+            }
+            None => tracing::info!(replica = self.leader, "this order leader is lost; looking for the next"),
+        }
+        gauge!("bazaar_frontend_gateway_leader_id").set(leader.unwrap_or(0) as f64);
+        self.leader = leader;
+    }
+}

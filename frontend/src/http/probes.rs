@@ -1,0 +1,31 @@
+//! `GET /leader` and `GET /readyz`.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    http::StatusCode,
+    response::Response,
+};
+use bazaar_domain::{ErrorKind, api::Data};
+use bazaar_service::ApiFailure;
+
+use super::{App, Timer, json, request_id};
+
+/// `GET /leader`.
+pub(super) async fn leader(State(app): State<Arc<App>>) -> Result<Response, ApiFailure> {
+    let _timer = Timer::start(&app.timings.leader);
+    let view = app.gateway.leader().await?;
+    Ok(json(StatusCode::OK, &Data { data: view }))
+}
+
+/// `GET /readyz`: trades have a leader to go to, and lookups can be answered.
+pub(crate) async fn readyz(State(app): State<Arc<App>>, request: Request) -> Result<&'static str, ApiFailure> {
+    app.gateway.leader().await?;
+    if !app.lookups.is_on() {
+        app.catalog.answers(&request_id(&request)).await?;
+    } else if app.lookups.leased_until().is_none() {
+        return Err(ApiFailure::new(ErrorKind::CatalogUnavailable, "the catalog has given no lease yet"));
+    }
+    Ok("ready\n")
+}

@@ -1,0 +1,55 @@
+//! The internal listener: the catalog's invalidations, and an operator's drops.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Path, State, rejection::PathRejection},
+    http::StatusCode,
+    response::Response,
+    routing::{get, post},
+};
+use bazaar_domain::{
+    StockName,
+    api::Data,
+    internal::{InvalidationAck, InvalidationBatch},
+};
+use bazaar_service::{ApiFailure, Record, http};
+use serde::Serialize;
+
+use crate::{
+    http::{App, json, path_stock},
+    legacy,
+};
+
+/// The routes of the internal listener.
+pub(crate) fn routes(app: Arc<App>) -> Router {
+    let routes = Router::new()
+        .route("/invalidation", post(invalidate))
+        .route("/invalidation/{name}", post(drop_one))
+        .route("/rm", get(legacy::remove))
+        .with_state(app);
+    http::edge(routes.merge(http::liveness()))
+}
+
+async fn invalidate(
+    State(app): State<Arc<App>>,
+    Record(batch): Record<InvalidationBatch>,
+) -> Record<InvalidationAck> {
+    Record(app.lookups.invalidate(&batch))
+}
+
+#[derive(Serialize)]
+struct Dropped {
+    name: StockName,
+    dropped: bool,
+}
+
+async fn drop_one(
+    State(app): State<Arc<App>>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, ApiFailure> {
+    let name = path_stock(path)?;
+    let dropped = app.lookups.drop_stock(&name);
+    Ok(json(StatusCode::OK, &Data { data: Dropped { name, dropped } }))
+}

@@ -1,0 +1,195 @@
+//! The admin listener: looking into Raft, the log and the books; snapshots and transfers by hand.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    Router,
+    extract::State,
+    routing::{get, post},
+};
+use bazaar_domain::{Command, ErrorKind, api::{Data, DigestView}};
+use bazaar_service::{ApiFailure, Json, Query, http::liveness_and_metrics};
+use openraft::EntryPayload;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    http::standing_routes,
+    node::Node,
+    raft_types::{Entry, LogId},
+    state_machine::books::{StockRecord, StoreFault},
+};
+
+/// Log entries shown at a time, at most.
+const LOG_ENTRIES_MAX: usize = 1_000;
+const ADMIN_BODY_BYTES_MAX: usize = 64 * 1024;
+
+type Shared = State<Arc<Node>>;
+type Answer = Result<axum::Json<Data<Value>>, ApiFailure>;
+
+/// The routes of the admin listener.
+pub fn routes(node: Arc<Node>) -> Router {
+    Router::new()
+        .route("/admin/raft", get(raft))
+        .route("/admin/log", get(log))
+        .route("/admin/digest", get(digest))
+        .route("/admin/inventory", get(inventory))
+        .route("/admin/snapshot", post(snapshot))
+        .route("/admin/transfer", post(transfer))
+        .with_state(Arc::clone(&node))
+        .merge(standing_routes(node))
+        .merge(liveness_and_metrics())
+}
+
+fn data(value: Value) -> Answer {
+    Ok(axum::Json(Data { data: value }))
+}
+
+fn store_failed(StoreFault(fault): StoreFault) -> ApiFailure {
+    tracing::error!(fault, "the state could not be read");
+    ApiFailure::new(ErrorKind::Internal, fault)
+}
+
+fn position(id: Option<LogId>) -> Value {
+    id.map_or(Value::Null, |id| json!({ "term": id.leader_id.term, "index": id.index }))
+}
+
+async fn raft(State(node): Shared) -> Answer {
+    let metrics = node.raft_metrics();
+    let standing = node.standing();
+    let totals = node.state.totals();
+    let log = node.log.positions();
+    let last = metrics.last_log_index;
+    let followers: Vec<Value> = metrics
+        .replication
+        .iter()
+        .flatten()
+        .map(|(id, matched)| {
+            let matched = matched.map(|id| id.index);
+            json!({ "id": id, "matched": matched, "lag": last.map(|last| last - matched.unwrap_or(0).min(last)) })
+        })
+        .collect();
+    let membership = metrics.membership_config.membership();
+    let members: Vec<Value> = membership
+        .nodes()
+        .map(|(id, member)| {
+            let voter = membership.voter_ids().any(|voter| voter == *id);
+            json!({ "id": id, "voter": voter, "peers": member.peers, "service": member.service })
+        })
+        .collect();
+    data(json!({
+        "id": node.id,
+        "cluster_id": node.cluster_id,
+        "role": standing.role,
+        "term": standing.term,
+        "vote": { "term": metrics.vote.leader_id.term, "for": metrics.vote.leader_id.voted_for, "committed": metrics.vote.committed },
+        "leader": standing.leader,
+        "log": {
+            "first": log.first,
+            "last": last,
+            "committed": position(metrics.local_committed),
+            "applied": position(metrics.last_applied),
+            "purged": position(metrics.purged),
+        },
+        "snapshot": position(metrics.snapshot),
+        "membership": { "set_at": position(*metrics.membership_config.log_id()), "members": members },
+        "followers": followers,
+        "quorum_ack_age_ms": standing.quorum_ack_age_ms(Instant::now()),
+        "released": node.gate.released(),
+        "digest": { "number": totals.orders, "digest": totals.digest.to_string() },
+        "events": node.events.all(),
+    }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogQuery {
+    #[serde(default)]
+    after: Option<u64>,
+    #[serde(default)]
+    limit: Option<usize>,
+}
+
+async fn log(State(node): Shared, Query(query): Query<LogQuery>) -> Answer {
+    let limit = query.limit.unwrap_or(100);
+    if !(1..=LOG_ENTRIES_MAX).contains(&limit) {
+        return Err(ApiFailure::invalid(format!("limit is 1 to {LOG_ENTRIES_MAX}")));
+    }
+    let log = node.log.clone();
+    let entries = tokio::task::spawn_blocking(move || log.entries(query.after.unwrap_or(0), limit)).await;
+    let entries = entries
+        .map_err(std::io::Error::other)
+        .and_then(|result| result)
+        .map_err(|error| ApiFailure::new(ErrorKind::Internal, error.to_string()))?;
+    data(entries.iter().map(decoded).collect::<Result<Vec<Value>, ApiFailure>>()?.into())
+}
+
+fn decoded(entry: &Entry) -> Result<Value, ApiFailure> {
+    let (kind, items) = match &entry.payload {
+        EntryPayload::Blank => ("blank", json!([])),
+        EntryPayload::Membership(membership) => ("membership", json!([{ "voters": membership.voter_ids().collect::<Vec<_>>() }])),
+        EntryPayload::Normal(command) => {
+            match command.decode().map_err(|error| ApiFailure::new(ErrorKind::Internal, error.to_string()))? {
+                Command::Trades(trades) => ("trades", json!(trades)),
+                Command::Listings(listings) => ("listings", json!(listings)),
+            }
+        }
+    };
+    Ok(json!({ "index": entry.log_id.index, "term": entry.log_id.leader_id.term, "kind": kind, "items": items }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DigestQuery {
+    number: Option<u64>,
+}
+
+async fn digest(State(node): Shared, Query(query): Query<DigestQuery>) -> Result<axum::Json<Data<DigestView>>, ApiFailure> {
+    let totals = node.state.totals();
+    let number = query.number.unwrap_or(totals.orders);
+    let db = node.state.db();
+    let found = tokio::task::spawn_blocking(move || db.digest_at(number)).await;
+    let found = found.map_err(|error| StoreFault(error.to_string())).and_then(|result| result).map_err(store_failed)?;
+    let digest = found.ok_or_else(|| {
+        ApiFailure::new(ErrorKind::OrderNotFound, format!("this replica holds {} orders", totals.orders))
+    })?;
+    Ok(axum::Json(Data { data: DigestView { number, digest: digest.to_string(), orders: totals.orders } }))
+}
+
+async fn inventory(State(node): Shared) -> Answer {
+    let (log_index, records) = node.state.inventory();
+    let stocks: Vec<Value> = records
+        .iter()
+        .map(|StockRecord { stock, listed }| {
+            json!({
+                "name": stock.name, "price": stock.price, "quantity": stock.quantity,
+                "trade_volume": stock.trade_volume, "version": stock.version, "listed": listed,
+            })
+        })
+        .collect();
+    data(json!({ "log_index": log_index, "stocks": stocks }))
+}
+
+async fn snapshot(State(node): Shared) -> Answer {
+    node.raft.trigger().snapshot().await.map_err(|fatal| ApiFailure::new(ErrorKind::Internal, fatal.to_string()))?;
+    data(json!({ "started": true }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TransferBody {
+    to: u64,
+}
+
+async fn transfer(State(node): Shared, Json(body): Json<TransferBody, ADMIN_BODY_BYTES_MAX>) -> Answer {
+    let standing = node.standing();
+    standing.admit(node.config.raft.quorum_ack_age_max_ms, Instant::now())?;
+    let metrics = node.raft_metrics();
+    if !metrics.membership_config.voter_ids().any(|voter| voter == body.to) {
+        return Err(ApiFailure::invalid(format!("replica {} is no voter", body.to)));
+    }
+    node.events.note(standing.term, format!("leadership is handed to replica {}", body.to));
+    let asked = node.raft.trigger().transfer_leader(body.to).await;
+    asked.map_err(|fatal| ApiFailure::new(ErrorKind::Internal, fatal.to_string()))?;
+    data(json!({ "to": body.to }))
+}

@@ -1,0 +1,209 @@
+//! The service listener: trades, order reads, leases, health. Routes and handlers only.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Path, Request, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use bazaar_domain::{
+    ApiError, ErrorKind, IdempotencyKey, Trade,
+    api::{BatchAnswer, Data, OrderPage, OrderView, TradeBatchBody, TradeBody, trade_answer},
+    codec::{self, RECORD_MEDIA_TYPE},
+    internal::{LeaseRequest, OrderRead, OrderReadAnswer, SubmitListings, SubmitTrades, Submitted, headers},
+    limits::{BATCH_TRADES_MAX, INTERNAL_BODY_BYTES_MAX, PAGE_ORDERS_DEFAULT, PAGE_ORDERS_MAX},
+};
+use bazaar_service::{
+    ApiFailure, Payload, Query, Record, RequestId,
+    http::liveness,
+    payload::{is_media_type, parse_json},
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{intake_task::Items, node::Node};
+
+/// Order reads that may share one request.
+const READS_MAX: usize = 1_024;
+
+type Shared = State<Arc<Node>>;
+
+/// The routes of the service listener.
+pub fn routes(node: Arc<Node>) -> Router {
+    Router::new()
+        .route("/orders", post(submit_trades).get(order_page))
+        .route("/orders/{number}", get(order))
+        .route("/reads", post(reads))
+        .route("/listings", post(submit_listings))
+        .route("/lease", post(lease))
+        .with_state(Arc::clone(&node))
+        .merge(standing_routes(node))
+        .merge(liveness())
+}
+
+/// Health in its several forms, for the service and the admin listener.
+pub fn standing_routes(node: Arc<Node>) -> Router {
+    Router::new()
+        .route("/ping", get(ping))
+        .route("/health", get(async |State(node): Shared| axum::Json(Data { data: node.health() })))
+        .route("/readyz", get(ready))
+        .with_state(node)
+}
+
+async fn ping(State(node): Shared) -> impl IntoResponse {
+    let port = node.config.replica(node.id).map_or(0, |replica| replica.service.port());
+    axum::Json(json!({ "alive order server": node.id, "port": port }))
+}
+
+async fn ready(State(node): Shared) -> Response {
+    let health = node.health();
+    if health.ready {
+        (StatusCode::OK, "ready\n").into_response()
+    } else {
+        ApiFailure::new(ErrorKind::NoLeader, "this replica neither leads with a quorum nor follows a leader")
+            .into_response()
+    }
+}
+
+async fn submit_trades(State(node): Shared, id: axum::Extension<RequestId>, request: Request) -> Response {
+    let request_headers = request.headers().clone();
+    let body = match <Payload<INTERNAL_BODY_BYTES_MAX> as axum::extract::FromRequest<()>>::from_request(request, &()).await
+    {
+        Ok(Payload(body)) => body,
+        Err(failure) => return failure.into_response(),
+    };
+    let media_type = request_headers.get(header::CONTENT_TYPE);
+    if media_type.is_some_and(|found| is_media_type(found.as_bytes(), RECORD_MEDIA_TYPE)) {
+        return match codec::decode::<SubmitTrades>(&body) {
+            Ok(SubmitTrades { trades }) => answer_record(submit(&node, &id, trades).await),
+            Err(error) => ApiFailure::invalid(error.to_string()).into_response(),
+        };
+    }
+    if let Err(failure) = bazaar_service::payload::accept_media_type(&request_headers, "application/json") {
+        return failure.into_response();
+    }
+    submit_json(&node, &id, &request_headers, &body).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// One trade, or a batch, as JSON: for people and scripts that talk to a replica directly.
+async fn submit_json(
+    node: &Node,
+    id: &RequestId,
+    request_headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Response, ApiFailure> {
+    if let Ok(TradeBatchBody { orders }) = serde_json::from_slice(body) {
+        let trades = orders
+            .into_iter()
+            .map(|order| Trade { key: order.key, name: order.name, side: order.side, quantity: order.quantity })
+            .collect();
+        let submitted = submit(node, id, trades).await?;
+        let answers: Vec<BatchAnswer> =
+            submitted.decisions.iter().map(|decision| trade_answer(decision).1.into()).collect();
+        return Ok(axum::Json(Data { data: answers }).into_response());
+    }
+    let TradeBody { name, side, quantity } = parse_json(body)?;
+    let key = request_headers
+        .get(headers::IDEMPOTENCY_KEY)
+        .ok_or_else(|| ApiFailure::invalid("send an Idempotency-Key header with the trade"))?;
+    let key = IdempotencyKey::new(key.to_str().unwrap_or_default())?;
+    let submitted = submit(node, id, vec![Trade { key: key.clone(), name, side, quantity }]).await?;
+    let (replayed, answer) = trade_answer(submitted.decisions.first().expect("one decision a trade"));
+    let mut response = match answer {
+        Ok(receipt) => axum::Json(Data { data: receipt }).into_response(),
+        Err(error) => ApiFailure(error).into_response(),
+    };
+    if let Ok(value) = key.as_str().parse() {
+        response.headers_mut().insert(headers::IDEMPOTENCY_KEY, value);
+    }
+    if replayed {
+        response.headers_mut().insert(headers::IDEMPOTENCY_REPLAYED, "true".parse().expect("a word"));
+    }
+    Ok(response)
+}
+
+async fn submit(node: &Node, id: &RequestId, trades: Vec<Trade>) -> Result<Submitted, ApiFailure> {
+    if trades.is_empty() || trades.len() > BATCH_TRADES_MAX {
+        return Err(ApiFailure::invalid(format!("send 1 to {BATCH_TRADES_MAX} trades at a time")));
+    }
+    let count = trades.len();
+    let submitted = node.submit(Items::Trades(trades)).await?;
+    tracing::debug!(request = id.as_str(), index = submitted.log_index, count, "trades are answered");
+    Ok(submitted)
+}
+
+fn answer_record(result: Result<Submitted, ApiFailure>) -> Response {
+    match result {
+        Ok(submitted) => Record::<_, 0>(submitted).into_response(),
+        Err(failure) => failure.into_response(),
+    }
+}
+
+async fn submit_listings(State(node): Shared, Record(body): Record<SubmitListings>) -> Response {
+    if body.listings.is_empty() || body.listings.len() > BATCH_TRADES_MAX {
+        return ApiFailure::invalid(format!("send 1 to {BATCH_TRADES_MAX} changes at a time")).into_response();
+    }
+    answer_record(node.submit(Items::Listings(body.listings)).await.map_err(ApiFailure))
+}
+
+async fn reads(
+    State(node): Shared,
+    Record(reads): Record<Vec<OrderRead>>,
+) -> Result<Record<Vec<OrderReadAnswer>>, ApiFailure> {
+    if reads.len() > READS_MAX {
+        return Err(ApiFailure::invalid(format!("send at most {READS_MAX} reads at a time")));
+    }
+    let too_long = |read: &OrderRead| matches!(read, OrderRead::After { limit, .. } if *limit > PAGE_ORDERS_MAX);
+    if reads.iter().any(too_long) {
+        return Err(ApiFailure::invalid(format!("a page has at most {PAGE_ORDERS_MAX} orders")));
+    }
+    Ok(Record(node.read(&reads).await?))
+}
+
+async fn order(State(node): Shared, Path(number): Path<String>) -> Result<axum::Json<Data<OrderView>>, ApiFailure> {
+    let number = number.parse().map_err(|_| ApiFailure::invalid("an order's number is a whole number"))?;
+    let answers = node.read(&[OrderRead::ByNumber(number)]).await?;
+    match answers.into_iter().next() {
+        Some(OrderReadAnswer::Order(Some(order))) => Ok(axum::Json(Data { data: OrderView::from(&order) })),
+        _ => Err(ApiFailure::new(ErrorKind::OrderNotFound, "order not found")),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PageQuery {
+    #[serde(default)]
+    after: u64,
+    limit: Option<usize>,
+}
+
+async fn order_page(
+    State(node): Shared,
+    Query(query): Query<PageQuery>,
+) -> Result<axum::Json<OrderPage>, ApiFailure> {
+    let limit = query.limit.unwrap_or(PAGE_ORDERS_DEFAULT);
+    if !(1..=PAGE_ORDERS_MAX).contains(&limit) {
+        return Err(ApiFailure::invalid(format!("limit is 1 to {PAGE_ORDERS_MAX}")));
+    }
+    let answers = node.read(&[OrderRead::After { after: query.after, limit }]).await?;
+    match answers.into_iter().next() {
+        Some(OrderReadAnswer::Page { orders, more, .. }) => {
+            let next_after = orders.last().filter(|_| more).map(|order| order.number);
+            Ok(axum::Json(OrderPage { data: orders.iter().map(OrderView::from).collect(), next_after }))
+        }
+        _ => Err(ApiError::new(ErrorKind::Internal, "a page was asked for and something else was read").into()),
+    }
+}
+
+async fn lease(State(node): Shared, Record(request): Record<LeaseRequest>) -> Response {
+    match node.grant() {
+        Ok(grant) => {
+            tracing::debug!(incarnation = request.incarnation, floor = grant.floor, "a lease is granted");
+            Record::<_, 0>(grant).into_response()
+        }
+        Err(error) => ApiFailure(error).into_response(),
+    }
+}

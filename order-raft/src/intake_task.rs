@@ -1,0 +1,177 @@
+//! The shell around the [`Intake`]: proposes entries to Raft, watches the gate, answers requests.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bazaar_domain::{
+    ApiError, Command, ErrorKind, Listing, Trade, TradeFate, internal::Submitted,
+};
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    gate::{Gate, sleep_until},
+    intake::{Effect, Event, Intake, ItemKind, ProposalKey, RequestKey},
+    node::OrderRaft,
+    raft_types::{AppliedCommand, LogCommand},
+};
+
+/// The items of a request.
+#[derive(Debug)]
+pub enum Items {
+    /// Trades.
+    Trades(Vec<Trade>),
+    /// Listing changes.
+    Listings(Vec<Listing>),
+}
+
+impl Items {
+    fn kind(&self) -> ItemKind {
+        match self {
+            Self::Trades(_) => ItemKind::Trades,
+            Self::Listings(_) => ItemKind::Listings,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Trades(trades) => trades.len(),
+            Self::Listings(listings) => listings.len(),
+        }
+    }
+}
+
+/// A request on its way into the log.
+#[derive(Debug)]
+pub struct Submission {
+    /// Its items.
+    pub items: Items,
+    /// Where its answer goes.
+    pub reply: oneshot::Sender<Result<Submitted, ApiError>>,
+}
+
+type Proposal = BoxFuture<'static, (ProposalKey, Result<(u64, AppliedCommand), String>)>;
+
+struct Shell {
+    raft: OrderRaft,
+    intake: Intake,
+    items: BTreeMap<RequestKey, Items>,
+    replies: BTreeMap<RequestKey, oneshot::Sender<Result<Submitted, ApiError>>>,
+    proposals: FuturesUnordered<Proposal>,
+    next_request: RequestKey,
+}
+
+/// Runs the intake until `shutdown`. The channel's bound is the bound on requests that wait to be looked at.
+pub async fn run(
+    raft: OrderRaft,
+    gate: Arc<Gate>,
+    mut submissions: mpsc::Receiver<Submission>,
+    shutdown: CancellationToken,
+) {
+    let mut shell = Shell {
+        raft,
+        intake: Intake::default(),
+        items: BTreeMap::new(),
+        replies: BTreeMap::new(),
+        proposals: FuturesUnordered::new(),
+        next_request: 0,
+    };
+    let mut changed = gate.watch();
+    let mut term = gate.term();
+    loop {
+        let wake = match shell.intake.waits_for() {
+            Some(_) => gate.next_change().map(|moment| gate.instant(moment)),
+            None => None,
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            Some(submission) = submissions.recv() => shell.submit(submission),
+            Some((proposal, result)) = shell.proposals.next() => shell.proposed(proposal, result),
+            _ = changed.changed() => {
+                let now = gate.term();
+                if now != term {
+                    term = now;
+                    shell.step(Event::LeadershipLost);
+                }
+            }
+            () = sleep_until(wake) => {}
+        }
+        if shell.intake.waits_for().is_some() {
+            shell.step(Event::Released(gate.released()));
+        }
+    }
+}
+
+impl Shell {
+    fn submit(&mut self, submission: Submission) {
+        let request = self.next_request;
+        self.next_request += 1;
+        let (kind, items) = (submission.items.kind(), submission.items.len());
+        self.items.insert(request, submission.items);
+        self.replies.insert(request, submission.reply);
+        self.step(Event::Submit { request, kind, items });
+    }
+
+    fn proposed(&mut self, proposal: ProposalKey, result: Result<(u64, AppliedCommand), String>) {
+        self.step(match result {
+            Ok((index, applied)) => Event::Applied { proposal, index, decisions: applied.decisions },
+            Err(error) => {
+                tracing::debug!(proposal, error, "a proposal failed");
+                Event::ProposalFailed { proposal }
+            }
+        });
+    }
+
+    fn step(&mut self, event: Event) {
+        for effect in self.intake.step(event) {
+            match effect {
+                Effect::Propose { proposal, kind, requests } => self.propose(proposal, kind, &requests),
+                Effect::Answer { request, index, decisions } => {
+                    self.reply(request, Ok(Submitted { log_index: index, decisions }));
+                }
+                Effect::Unknown { request } => self.reply(
+                    request,
+                    Err(ApiError::new(ErrorKind::OutcomeUnknown, "the leadership changed; send it again with the same key")
+                        .with_outcome(TradeFate::Unknown)),
+                ),
+                Effect::Overloaded { request } => {
+                    self.items.remove(&request);
+                    self.reply(request, Err(overloaded()));
+                }
+            }
+        }
+    }
+
+    fn propose(&mut self, proposal: ProposalKey, kind: ItemKind, requests: &[RequestKey]) {
+        let mut trades = Vec::new();
+        let mut listings = Vec::new();
+        for request in requests {
+            match self.items.remove(request).expect("a waiting request has its items") {
+                Items::Trades(items) if trades.is_empty() => trades = items,
+                Items::Trades(items) => trades.extend(items),
+                Items::Listings(items) => listings.extend(items),
+            }
+        }
+        let command = LogCommand::encode(&match kind {
+            ItemKind::Trades => Command::Trades(trades),
+            ItemKind::Listings => Command::Listings(listings),
+        });
+        let raft = self.raft.clone();
+        self.proposals.push(Box::pin(async move {
+            let result = raft.client_write(command).await;
+            let result = result.map(|written| (written.log_id.index, written.data)).map_err(|error| error.to_string());
+            (proposal, result)
+        }));
+    }
+
+    fn reply(&mut self, request: RequestKey, result: Result<Submitted, ApiError>) {
+        // Nobody waits any more if the caller went away; the entry stands all the same.
+        let _ = self.replies.remove(&request).expect("each request is answered once").send(result);
+    }
+}
+
+/// More is waiting than may.
+pub fn overloaded() -> ApiError {
+    ApiError::new(ErrorKind::Overloaded, "the leader has as much to do as it takes at a time; try again")
+        .with_outcome(TradeFate::NotApplied)
+}

@@ -1,0 +1,186 @@
+//! The Raft log on disk: entries, vote, committed and purged positions in one RocksDB with one write-ahead log.
+//!
+//! Writes go to memory and to the buffer of the write-ahead log at once; one flusher thread makes them durable, many
+//! at a time. Nobody is told that a vote or an entry is stored before its fsync has returned, and the first failed
+//! write or fsync ends the process (see [`LogStore::open`]).
+
+mod codec;
+mod database;
+mod flusher;
+mod keys;
+mod recent;
+mod store;
+#[cfg(test)]
+pub(crate) mod test_entries;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt::Debug, io, ops::RangeBounds, path::Path, sync::Arc};
+
+use futures::{Stream, TryStreamExt, stream};
+use openraft::{
+    RaftLogReader,
+    storage::{IOFlushed, LogState, RaftLogStorage},
+};
+use tokio::sync::oneshot;
+
+use self::store::Store;
+pub use self::store::LogPositions;
+use crate::raft_types::{Entry, LogId, TypeConfig, Vote};
+
+/// Entries of one message to a follower, and of one step of apply, in encoded bytes; at least one entry is taken.
+pub const MESSAGE_ENTRIES_BYTES_MAX: usize = 1024 * 1024;
+
+/// A replica's Raft log. Clones share it; the last one that goes makes it durable and closes it.
+#[derive(Clone)]
+pub struct LogStore {
+    store: Arc<Store>,
+}
+
+impl LogStore {
+    /// Opens the log in the folder `path`, or makes it.
+    ///
+    /// `on_fatal` is called once, with what happened, at the first write or fsync that fails. It must end the process:
+    /// what is on disk is not known after that, and everything asked of the log later fails.
+    ///
+    /// # Errors
+    /// If the database cannot be opened, or is damaged: a record that cannot be read, a log that does not begin where
+    /// it was purged.
+    pub fn open(path: &Path, on_fatal: impl Fn(String) + Send + Sync + 'static) -> anyhow::Result<Self> {
+        Ok(Self { store: Arc::new(Store::open(path, on_fatal)?) })
+    }
+
+    /// Where the log begins and ends.
+    pub fn positions(&self) -> LogPositions {
+        self.store.positions()
+    }
+
+    /// At most `limit` entries after the index `after`, for people who look inside. May read the disk, so do not call
+    /// it on one of the runtime's threads for long ranges.
+    ///
+    /// # Errors
+    /// If the log cannot be read or is damaged.
+    pub fn entries(&self, after: u64, limit: usize) -> io::Result<Vec<Entry>> {
+        let Some(start) = after.checked_add(1) else { return Ok(Vec::new()) };
+        let start = start.max(self.positions().first.unwrap_or(start));
+        let end = start.saturating_add(u64::try_from(limit).unwrap_or(u64::MAX));
+        self.store.read(&(start..end), MESSAGE_ENTRIES_BYTES_MAX)
+    }
+
+    /// Makes everything durable that was written. The database closes when the last clone is dropped.
+    ///
+    /// # Errors
+    /// If the fsync fails, or an earlier one failed.
+    pub async fn close(self) -> io::Result<()> {
+        self.flushed().await
+    }
+
+    async fn flushed(&self) -> io::Result<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.store.flush(Box::new(move |result| {
+            // The caller may have gone away; then nobody wants to know.
+            let _ = sender.send(result);
+        }));
+        receiver.await.unwrap_or_else(|_| Err(io::Error::other("the log's flusher thread is gone")))
+    }
+
+    /// From memory if all of it is there, else from the disk on a thread that may block.
+    async fn read<R>(&self, range: R, bytes_max: usize) -> io::Result<Vec<Entry>>
+    where
+        R: RangeBounds<u64> + Send + 'static,
+    {
+        if let Some(entries) = self.store.recent(&range, bytes_max) {
+            return Ok(entries);
+        }
+        let store = Arc::clone(&self.store);
+        tokio::task::spawn_blocking(move || store.read(&range, bytes_max)).await.map_err(io::Error::other)?
+    }
+}
+
+impl Debug for LogStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogStore").field("positions", &self.positions()).finish_non_exhaustive()
+    }
+}
+
+fn owned<R: RangeBounds<u64>>(range: &R) -> (std::ops::Bound<u64>, std::ops::Bound<u64>) {
+    (range.start_bound().cloned(), range.end_bound().cloned())
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<R>(&mut self, range: R) -> Result<Vec<Entry>, io::Error>
+    where
+        R: RangeBounds<u64> + Clone + Debug + Send,
+    {
+        self.read(owned(&range), usize::MAX).await
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
+        self.read(start..end, MESSAGE_ENTRIES_BYTES_MAX).await
+    }
+
+    /// Reads step by step: after a restart, apply may have hundreds of thousands of entries to go through.
+    async fn entries_stream<R>(&mut self, range: R) -> impl Stream<Item = Result<Entry, io::Error>> + Send
+    where
+        R: RangeBounds<u64> + Clone + Debug + Send,
+    {
+        let (start, end) = owned(&range);
+        let steps = stream::try_unfold((self.clone(), start), move |(log, start)| async move {
+            let entries = log.read((start, end), MESSAGE_ENTRIES_BYTES_MAX).await?;
+            let Some(last) = entries.last().map(|entry| entry.log_id.index) else { return Ok::<_, io::Error>(None) };
+            Ok(Some((stream::iter(entries.into_iter().map(Ok)), (log, std::ops::Bound::Excluded(last)))))
+        });
+        Box::pin(steps.try_flatten())
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        self.store.meta(keys::VOTE)
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
+        let positions = self.positions();
+        Ok(LogState {
+            last_purged_log_id: positions.purged,
+            last_log_id: positions.last.or(positions.purged),
+        })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        self.store.put_meta(keys::VOTE, vote)?;
+        self.flushed().await
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        self.store.put_meta(keys::COMMITTED, &committed)
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
+        Ok(self.store.meta::<Option<LogId>>(keys::COMMITTED)?.flatten())
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = Entry> + Send,
+        I::IntoIter: Send,
+    {
+        self.store.append(entries)?;
+        self.store.flush(Box::new(move |result| callback.io_completed(result)));
+        Ok(())
+    }
+
+    async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
+        self.store.truncate_after(last_log_id)
+    }
+
+    async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
+        self.store.purge(log_id)
+    }
+}

@@ -1,0 +1,192 @@
+//! The frames: a length of four bytes, then a record.
+
+use std::{io, time::Duration};
+
+use bazaar_domain::codec;
+use bytes::Bytes;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+use crate::{
+    raft_types::{SnapshotMeta, TypeConfig, Vote},
+    snapshot_dir::SnapshotFile,
+};
+
+/// Largest frame between replicas that have greeted each other.
+pub(super) const PEER_FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Largest frame before that.
+pub(super) const HELLO_BYTES_MAX: usize = 4 * 1024;
+/// An idle connection is probed after this time, so that one to a machine that lost power does not stay for ever.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(10);
+/// Time between two probes.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What a connection is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Channel {
+    /// Calls that are answered in their order.
+    Calls,
+    /// One snapshot.
+    Snapshot,
+}
+
+/// The first frame of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Hello {
+    pub(super) cluster_id: String,
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) channel: Channel,
+}
+
+/// The answer to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum HelloReply {
+    Welcome,
+    /// Why not; the connection is closed after this.
+    Refused(String),
+}
+
+/// A numbered call.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Request {
+    pub(super) id: u64,
+    pub(super) call: Call,
+}
+
+/// What can be asked of a peer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Call {
+    Append(AppendEntriesRequest<TypeConfig>),
+    Vote(VoteRequest<TypeConfig>),
+    PreVote(VoteRequest<TypeConfig>),
+    TransferLeader(TransferLeaderRequest<TypeConfig>),
+    SnapshotBegin(Box<SnapshotOffer>),
+    /// The next bytes of the offered files, in the order of the manifest; no chunk spans two files.
+    SnapshotChunk(Bytes),
+    SnapshotEnd,
+}
+
+/// The beginning of a snapshot.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct SnapshotOffer {
+    pub(super) vote: Vote,
+    pub(super) meta: SnapshotMeta,
+    pub(super) files: Vec<SnapshotFile>,
+}
+
+/// A numbered answer; a text says why the peer could not do what it was asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Response {
+    pub(super) id: u64,
+    pub(super) answer: Result<Answer, String>,
+}
+
+/// The answer to a [`Call`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Answer {
+    Append(AppendEntriesResponse<TypeConfig>),
+    /// To votes and pre-votes.
+    Vote(VoteResponse<TypeConfig>),
+    TransferLeader(TransferLeaderResponse<TypeConfig>),
+    /// The beginning, or a chunk, of a snapshot was taken.
+    SnapshotTaken,
+    SnapshotInstalled(SnapshotResponse<TypeConfig>),
+}
+
+/// A connection that speaks frames.
+pub(super) type Frames = Framed<TcpStream, LengthDelimitedCodec>;
+
+/// Prepares a fresh connection: frames up to [`HELLO_BYTES_MAX`] until [`allow_large`] is called.
+pub(super) fn framed(stream: TcpStream) -> io::Result<Frames> {
+    // Nagle's algorithm and delayed acks together stall small messages for 40 ms.
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_INTERVAL);
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    Ok(Framed::new(stream, LengthDelimitedCodec::builder().max_frame_length(HELLO_BYTES_MAX).new_codec()))
+}
+
+/// Allows frames up to [`PEER_FRAME_BYTES_MAX`], once both sides know who the other is.
+pub(super) fn allow_large(frames: &mut Frames) {
+    frames.codec_mut().set_max_frame_length(PEER_FRAME_BYTES_MAX);
+}
+
+/// The frame of a record.
+pub(super) fn encode<T: Serialize>(record: &T) -> Bytes {
+    codec::encode(record).into()
+}
+
+/// The record of a frame.
+///
+/// # Errors
+/// If the frame is not such a record.
+pub(super) fn decode<T: DeserializeOwned>(frame: &[u8]) -> io::Result<T> {
+    codec::decode(frame).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use openraft::{EntryPayload, Membership};
+
+    use super::*;
+    use crate::{
+        log_store::test_entries::{blank, log_id, normal},
+        raft_types::{Member, StoredMembership},
+    };
+
+    fn membership() -> Membership<u64, Member> {
+        let member = Member { peers: "a:1".into(), service: "a:2".into() };
+        Membership::new(vec![[1].into()], BTreeMap::from([(1, member)])).unwrap()
+    }
+
+    fn again<T: Serialize + DeserializeOwned>(value: &T) -> T {
+        decode(&encode(value)).unwrap()
+    }
+
+    #[test]
+    fn an_append_with_every_kind_of_entry_survives_the_wire() {
+        let mut with_members = blank(2, 4);
+        with_members.payload = EntryPayload::Membership(membership());
+        let append = AppendEntriesRequest::<TypeConfig> {
+            vote: Vote::new_committed(2, 1),
+            prev_log_id: Some(log_id(1, 1)),
+            entries: vec![blank(1, 2), normal(1, 3, 5_000), with_members],
+            leader_commit: None,
+        };
+        let Request { id, call: Call::Append(found) } = again(&Request { id: 9, call: Call::Append(append.clone()) })
+        else {
+            panic!("another call")
+        };
+        assert_eq!((id, found.vote, found.prev_log_id, found.leader_commit), (9, append.vote, append.prev_log_id, None));
+        assert_eq!(found.entries, append.entries);
+    }
+
+    #[test]
+    fn a_snapshot_offer_survives_the_wire() {
+        let last_membership = StoredMembership::new(Some(log_id(1, 0)), membership());
+        let offer = SnapshotOffer {
+            vote: Vote::new_committed(2, 1),
+            meta: SnapshotMeta { last_log_id: Some(log_id(1, 7)), last_membership },
+            files: vec![SnapshotFile { name: "CURRENT".into(), bytes: 16, crc32: 7 }],
+        };
+        let found = again(&offer);
+        assert_eq!((found.vote, found.meta, found.files), (offer.vote, offer.meta, offer.files));
+    }
+
+    #[test]
+    fn a_vote_request_of_a_transfer_is_still_one_after_the_wire() {
+        let mut request = VoteRequest::<TypeConfig>::new(Vote::new(3, 2), Some(log_id(1, 7)));
+        request.leadership_transfer = true;
+        assert_eq!(again(&request), request);
+        let transfer = TransferLeaderRequest::<TypeConfig>::new(Vote::new_committed(3, 2), 1, Some(log_id(1, 7)));
+        assert_eq!(again(&transfer), transfer);
+    }
+}

@@ -1,0 +1,225 @@
+//! The order node: the only owner of Raft, and the only place where trades are proposed and reads are confirmed.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use bazaar_domain::{
+    ApiError, ErrorKind, ReplicaId, TradeFate,
+    api::{Health, Role},
+    config::ClusterConfig,
+    internal::{LeaseGrant, OrderRead, OrderReadAnswer, Submitted},
+};
+use openraft::{Raft, ReadPolicy, async_runtime::watch::WatchReceiver};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    events::{Events, describe},
+    gate::{Gate, LeadershipLost},
+    intake_task::{Items, Submission, overloaded},
+    log_store::LogStore,
+    raft_types::{RaftMetrics, TypeConfig},
+    standing::Standing,
+    state_machine::{State, adapter::StateMachine, books::StoreFault},
+};
+
+/// openraft, with our state machine.
+pub type OrderRaft = Raft<TypeConfig, StateMachine>;
+
+/// A read must be confirmed and released within this time.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One replica's node.
+pub struct Node {
+    /// Its number.
+    pub id: ReplicaId,
+    /// Its cluster.
+    pub cluster_id: String,
+    /// The configuration.
+    pub config: Arc<ClusterConfig>,
+    /// Raft.
+    pub raft: OrderRaft,
+    /// The applied state.
+    pub state: Arc<State>,
+    /// The log.
+    pub log: LogStore,
+    /// The release gate.
+    pub gate: Arc<Gate>,
+    /// What happened lately.
+    pub events: Events,
+    /// Requests on their way into the log.
+    pub submissions: mpsc::Sender<Submission>,
+    /// The standing as of Raft's last report.
+    pub standing: RwLock<Standing>,
+}
+
+impl Node {
+    /// The standing now.
+    pub fn standing(&self) -> Standing {
+        self.standing.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Raft's own metrics, cloned at once: holding the borrow would stop Raft.
+    pub fn raft_metrics(&self) -> RaftMetrics {
+        self.raft.metrics().borrow_watched().clone()
+    }
+
+    fn admit(&self) -> Result<Standing, ApiError> {
+        let standing = self.standing();
+        standing.admit(self.config.raft.quorum_ack_age_max_ms, Instant::now())?;
+        Ok(standing)
+    }
+
+    /// Brings trades or listing changes through the log; answers once they are committed, applied and released.
+    ///
+    /// # Errors
+    /// `not_leader`, `no_leader`, `no_quorum`, `overloaded`: not proposed. `outcome_unknown`: send the same keys again.
+    pub async fn submit(&self, items: Items) -> Result<Submitted, ApiError> {
+        self.admit()?;
+        let (reply, answer) = oneshot::channel();
+        self.submissions.try_send(Submission { items, reply }).map_err(|_| overloaded())?;
+        answer.await.map_err(|_| {
+            ApiError::new(ErrorKind::OutcomeUnknown, "the replica is stopping; send it again with the same key")
+                .with_outcome(TradeFate::Unknown)
+        })?
+    }
+
+    /// Answers order reads (R5): takes the commit index, confirms the leadership by a quorum round that began after the
+    /// read arrived, and waits until everything the answers show is released.
+    ///
+    /// # Errors
+    /// As [`Self::submit`], without a trade's fate; `internal` if the store fails.
+    pub async fn read(&self, reads: &[OrderRead]) -> Result<Vec<OrderReadAnswer>, ApiError> {
+        let standing = self.admit().map_err(|error| ApiError { outcome: None, ..error })?;
+        let moved_on = || {
+            ApiError::new(ErrorKind::NoLeader, "the leadership changed while the read was confirmed")
+                .with_leader(self.standing().leader)
+        };
+        let confirmed = async {
+            let (read_index, _) =
+                self.raft.get_read_log_id(ReadPolicy::ReadIndex).await.map_err(|_| moved_on())?;
+            self.wait_applied(read_index.index()).await;
+            self.gate.pass(read_index.index()).await.map_err(|LeadershipLost| moved_on())?;
+            self.read_released(reads, &moved_on).await
+        };
+        match tokio::time::timeout(READ_TIMEOUT, confirmed).await {
+            Ok(result) => result,
+            Err(_) => Err(ApiError::new(ErrorKind::NoQuorum, "no quorum confirmed the leadership in time")
+                .with_leader(standing.leader)),
+        }
+    }
+
+    /// Reads the applied state; what it shows beyond the read index must be released too, or an order would be seen
+    /// before the quantity that it changed.
+    async fn read_released(
+        &self,
+        reads: &[OrderRead],
+        moved_on: &impl Fn() -> ApiError,
+    ) -> Result<Vec<OrderReadAnswer>, ApiError> {
+        let mut answers = Vec::with_capacity(reads.len());
+        let mut shown = 0;
+        for read in reads {
+            let (answer, index) = self.state.read(read).map_err(|StoreFault(fault)| {
+                tracing::error!(fault, "an order could not be read");
+                ApiError::new(ErrorKind::Internal, "the order store failed; the replica's log says more")
+            })?;
+            shown = shown.max(index);
+            answers.push(answer);
+        }
+        self.gate.pass(shown).await.map_err(|LeadershipLost| moved_on())?;
+        Ok(answers)
+    }
+
+    async fn wait_applied(&self, index: u64) {
+        let mut applied = self.state.watch_applied();
+        // The sender lives as long as the state that we hold.
+        let _ = applied.wait_for(|id| crate::state_machine::index_of(*id) >= index).await;
+    }
+
+    /// Grants the catalog a lease (R1, R2), if this replica leads and a quorum has answered it lately.
+    ///
+    /// # Errors
+    /// `not_leader`, `no_leader` or `no_quorum`.
+    pub fn grant(&self) -> Result<LeaseGrant, ApiError> {
+        let standing = self.admit().map_err(|error| ApiError { outcome: None, ..error })?;
+        let refuse = || ApiError::new(ErrorKind::NoLeader, "no lease can be given now").with_leader(standing.leader);
+        if self.gate.term() != Some(standing.term) {
+            return Err(refuse());
+        }
+        let ack = standing.quorum_ack_at(Instant::now()).ok_or_else(refuse)?;
+        let committed = standing.committed.map_or(0, |id| id.index);
+        let granted = self.gate.grant(ack, committed).ok_or_else(refuse)?;
+        Ok(LeaseGrant {
+            leader: self.id,
+            term: standing.term,
+            duration_micros: u64::try_from(granted.duration.as_micros()).unwrap_or(u64::MAX),
+            floor: granted.floor,
+        })
+    }
+
+    /// The answer of `GET /health`.
+    pub fn health(&self) -> Health {
+        let standing = self.standing();
+        let now = Instant::now();
+        let ready = match standing.role {
+            Role::Leader => standing.admit(self.config.raft.quorum_ack_age_max_ms, now).is_ok(),
+            Role::Follower | Role::Learner => standing.leader.is_some(),
+            Role::Candidate | Role::Joining => false,
+        };
+        Health {
+            id: self.id,
+            role: standing.role,
+            leader: standing.leader,
+            term: standing.term,
+            ready,
+            quorum_ack_age_ms: standing.quorum_ack_age_ms(now),
+            last_log_index: standing.last_log_index,
+            committed: standing.committed.map(|id| id.index),
+            applied: standing.applied.map(|id| id.index),
+            orders: self.state.totals().orders,
+            cluster_id: Some(self.cluster_id.clone()),
+        }
+    }
+
+    /// Follows Raft's reports until `shutdown`, and keeps the standing, the gate and the events up to date.
+    ///
+    /// # Errors
+    /// If Raft stopped because its storage failed: the process must end.
+    pub async fn follow_raft(&self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let mut metrics = self.raft.metrics();
+        loop {
+            let report = metrics.borrow_watched().clone();
+            if let Err(fatal) = &report.running_state {
+                anyhow::bail!("the replica cannot go on: {fatal}");
+            }
+            self.take_report(&report);
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                changed = metrics.changed() => {
+                    anyhow::ensure!(changed.is_ok() || shutdown.is_cancelled(), "Raft stopped by itself");
+                    if changed.is_err() { return Ok(()) }
+                }
+            }
+        }
+    }
+
+    fn take_report(&self, report: &RaftMetrics) {
+        let after = Standing::of(report);
+        let before = std::mem::replace(
+            &mut *self.standing.write().unwrap_or_else(PoisonError::into_inner),
+            after.clone(),
+        );
+        let leads = (after.role == Role::Leader).then_some(after.term);
+        if self.gate.term() != leads {
+            self.gate.set_term(leads);
+        }
+        if let Some(what) = describe(&before, &after) {
+            self.events.note(after.term, what);
+        }
+        metrics::gauge!("bazaar_order_is_leader").set(if leads.is_some() { 1.0 } else { 0.0 });
+        metrics::gauge!("bazaar_order_term").set(after.term as f64);
+        metrics::gauge!("bazaar_order_applied_index").set(after.applied.map_or(0, |id| id.index) as f64);
+    }
+}

@@ -1,0 +1,136 @@
+//! The shell around the [`Publisher`]: sends committed trades to the catalog and reports what it exposed to the gate.
+
+use std::{sync::Arc, time::Duration};
+
+use bazaar_domain::internal::{ItemStatus, PublishBatch, PublishReply};
+use bazaar_service::{CallError, Caller, Clock};
+use futures::future::{BoxFuture, OptionFuture};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    gate::{Gate, sleep_until},
+    publish::{Effect, Event, Publisher, first_divergence},
+    state_machine::{State, index_of, recent::RecentEntry},
+};
+
+/// Items published in one call, at most (about).
+const PUBLISH_ITEMS_MAX: usize = 16_384;
+
+/// What the publisher needs.
+pub struct Context {
+    /// The replica's state.
+    pub state: Arc<State>,
+    /// The release gate.
+    pub gate: Arc<Gate>,
+    /// The cluster.
+    pub cluster_id: String,
+    /// The catalog, as `http://host:port`.
+    pub catalog: String,
+    /// How long a call may take: the catalog answers once it has exposed the batch, which may take two leases.
+    pub timeout: Duration,
+    /// The clock.
+    pub clock: Clock,
+}
+
+/// A call in flight: what was sent, to compare the catalog's results with, and its answer.
+type Call = BoxFuture<'static, (Vec<Arc<RecentEntry>>, Result<PublishReply, CallError>)>;
+
+/// Publishes until `shutdown`.
+pub async fn run(context: Context, shutdown: CancellationToken) {
+    let caller = Caller::new();
+    let mut publisher = Publisher::default();
+    let mut term = context.gate.watch();
+    let mut applied = context.state.watch_applied();
+    let mut leads = None;
+    let mut call: OptionFuture<Call> = None.into();
+    loop {
+        let wake = publisher.wake_at().map(|moment| context.clock.instant(moment).into());
+        let events = tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = term.changed() => {
+                let now = *term.borrow_and_update();
+                if now == leads { continue }
+                leads = now;
+                // The applied index first, so that the first answer of the catalog can be acted on.
+                vec![Event::Applied(context.state.applied_index()), Event::Leading(now.is_some())]
+            }
+            _ = applied.changed() => vec![Event::Applied(index_of(*applied.borrow_and_update()))],
+            Some((sent, result)) = &mut call => {
+                call = None.into();
+                vec![answered(&sent, result)]
+            }
+            () = sleep_until(wake) => vec![Event::Tick],
+        };
+        for event in events {
+            let mut effects = publisher.step(event, context.clock.now());
+            while !effects.is_empty() {
+                let mut follow_up = Vec::new();
+                for effect in effects {
+                    match start(&context, &caller, effect) {
+                        Started::Call(started) => call = Some(started).into(),
+                        Started::Missing => follow_up = publisher.step(Event::Missing, context.clock.now()),
+                        Started::Nothing => {}
+                    }
+                }
+                effects = follow_up;
+            }
+        }
+    }
+}
+
+enum Started {
+    Call(Call),
+    Missing,
+    Nothing,
+}
+
+fn start(context: &Context, caller: &Caller, effect: Effect) -> Started {
+    let (caller, timeout) = (caller.clone(), context.timeout);
+    match effect {
+        Effect::Exposed(index) => {
+            context.gate.exposed(index);
+            Started::Nothing
+        }
+        Effect::SendInventory { heals } => {
+            let inventory = context.state.inventory_snapshot(&context.cluster_id, heals);
+            tracing::info!(index = inventory.index, stocks = inventory.stocks.len(), heals, "sending the inventory to the catalog");
+            let url = format!("{}/inventory", context.catalog);
+            Started::Call(Box::pin(async move { (Vec::new(), caller.post(&url, &inventory, timeout, None).await) }))
+        }
+        Effect::SendAfter { previous } => {
+            let (through, sent) = match previous {
+                None => (0, Vec::new()),
+                Some(previous) => match context.state.recent_after(previous, PUBLISH_ITEMS_MAX) {
+                    None => return Started::Missing,
+                    Some(range) => (range.through, range.entries),
+                },
+            };
+            let batch = PublishBatch {
+                cluster_id: context.cluster_id.clone(),
+                previous: previous.unwrap_or(0),
+                through,
+                entries: sent.iter().map(|entry| entry.published.clone()).collect(),
+            };
+            let url = format!("{}/orders", context.catalog);
+            Started::Call(Box::pin(async move { (sent, caller.post(&url, &batch, timeout, None).await) }))
+        }
+    }
+}
+
+fn answered(sent: &[Arc<RecentEntry>], result: Result<PublishReply, CallError>) -> Event {
+    let reply = match result {
+        Ok(reply) => reply,
+        Err(error) => {
+            tracing::debug!(%error, "the catalog could not be told");
+            return Event::Failed;
+        }
+    };
+    let ours: Vec<(u64, &[ItemStatus])> =
+        sent.iter().map(|entry| (entry.published.index, &entry.statuses[..])).collect();
+    let diverged = first_divergence(&ours, &reply.statuses);
+    if let Some((index, ours, theirs)) = diverged {
+        metrics::counter!("bazaar_order_divergences_total").increment(1);
+        tracing::error!(index, ?ours, ?theirs, "the catalog decided differently; it gets the inventory anew");
+    }
+    Event::Replied { reply, diverged: diverged.is_some() }
+}

@@ -1,0 +1,98 @@
+//! openraft's view of the state. It only delegates.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use futures::{Stream, StreamExt};
+use openraft::{RaftSnapshotBuilder, storage::{EntryResponder, RaftStateMachine, Snapshot}};
+
+use super::State;
+use crate::{
+    raft_types::{LogId, SnapshotMeta, StoredMembership, TypeConfig},
+    snapshot_dir::SnapshotDir,
+};
+
+/// Entries written together at most, when many are waiting (each holds up to 8,192 trades).
+const APPLY_ENTRIES_MAX: usize = 32;
+
+/// A snapshot: what it covers and where it lies.
+pub type StateSnapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotDir>;
+
+/// The state machine that openraft drives.
+#[derive(Debug, Clone)]
+pub struct StateMachine {
+    state: Arc<State>,
+}
+
+impl StateMachine {
+    /// The adapter of a state.
+    pub fn new(state: Arc<State>) -> Self {
+        Self { state }
+    }
+}
+
+fn snapshot(position: super::store::Position, path: PathBuf) -> StateSnapshot {
+    let meta = SnapshotMeta { last_log_id: position.last_applied, last_membership: position.membership };
+    Snapshot { meta, snapshot: SnapshotDir { path } }
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotDir;
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        let position = self.state.position();
+        Ok((position.last_applied, position.membership))
+    }
+
+    async fn apply<S>(&mut self, entries: S) -> Result<(), io::Error>
+    where
+        S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + Send,
+    {
+        let mut chunks = entries.ready_chunks(APPLY_ENTRIES_MAX);
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
+            let entries: Vec<_> = chunk.iter().map(|(entry, _)| entry).collect();
+            let answers = self.state.apply(&entries).map_err(io::Error::other)?;
+            for ((_, responder), answer) in chunk.into_iter().zip(answers) {
+                if let Some(responder) = responder {
+                    responder.send(answer);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotDir) -> Result<(), io::Error> {
+        let (state, last) = (Arc::clone(&self.state), meta.last_log_id);
+        blocking(move || {
+            state.install(&snapshot.path, last)?;
+            state.generations.make_checkpoint(&state.db())?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<StateSnapshot>, io::Error> {
+        Ok(self.state.generations.newest_checkpoint().map(|(position, path)| snapshot(position, path)))
+    }
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotDir;
+
+    async fn build_snapshot(&mut self) -> Result<StateSnapshot, io::Error> {
+        let state = Arc::clone(&self.state);
+        let (position, path) = blocking(move || state.generations.make_checkpoint(&state.db())).await?;
+        Ok(snapshot(position, path))
+    }
+}
+
+/// Runs file work away from the runtime's threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> anyhow::Result<T> + Send + 'static) -> io::Result<T> {
+    let result = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?;
+    result.map_err(|error| io::Error::other(format!("{error:#}")))
+}

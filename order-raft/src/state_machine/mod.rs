@@ -1,0 +1,219 @@
+//! The replicated state: what openraft's adapter ([`adapter::StateMachine`]) writes and everybody else reads.
+
+pub mod adapter;
+pub mod books;
+pub mod recent;
+pub mod snapshot;
+pub mod store;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+use anyhow::Result;
+use bazaar_domain::{
+    Stock,
+    internal::{InventorySnapshot, OrderRead, OrderReadAnswer},
+    order::Outcome,
+};
+use openraft::EntryPayload;
+use tokio::sync::watch;
+
+use self::{
+    books::{AppliedEntry, Applier, Books, StockRecord, StoreFault, Totals},
+    recent::{RecentEntries, RecentEntry, RecentRange},
+    snapshot::Generations,
+    store::{Position, StateDb},
+};
+use crate::raft_types::{AppliedCommand, Entry, LogId};
+
+/// The state of one replica, shared by the adapter that writes it and all who read it.
+#[derive(Debug)]
+pub struct State {
+    generations: Generations,
+    /// The current generation; an installed snapshot replaces it as a whole.
+    db: RwLock<Arc<StateDb>>,
+    inner: RwLock<Inner>,
+    recent: Mutex<RecentEntries>,
+    applied: watch::Sender<Option<LogId>>,
+}
+
+/// The part in memory.
+#[derive(Debug)]
+struct Inner {
+    books: Books,
+    position: Position,
+}
+
+/// The index of a log id, with 0 for none: entry 0 is the membership that the cluster was bootstrapped with, so no
+/// trade is ever there.
+pub fn index_of(log_id: Option<LogId>) -> u64 {
+    log_id.map_or(0, |id| id.index)
+}
+
+impl State {
+    /// Opens the state in a replica's folder.
+    ///
+    /// # Errors
+    /// If it cannot be opened or is damaged.
+    pub fn open(root: &Path) -> Result<Arc<Self>> {
+        let generations = Generations::open(root)?;
+        let db = StateDb::open(&generations.current()?)?;
+        let (books, position) = (db.load_books()?, db.position()?);
+        let applied = position.last_applied;
+        Ok(Arc::new(Self {
+            generations,
+            db: RwLock::new(Arc::new(db)),
+            inner: RwLock::new(Inner { books, position }),
+            recent: Mutex::new(RecentEntries::starting_at(index_of(applied))),
+            applied: watch::Sender::new(applied),
+        }))
+    }
+
+    /// The database of the current generation.
+    pub fn db(&self) -> Arc<StateDb> {
+        Arc::clone(&self.db.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn inner(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows the applied position: set only after the store has taken what was applied.
+    pub fn watch_applied(&self) -> watch::Receiver<Option<LogId>> {
+        self.applied.subscribe()
+    }
+
+    /// The applied index now.
+    pub fn applied_index(&self) -> u64 {
+        index_of(*self.applied.borrow())
+    }
+
+    /// How many orders there are, and their digest.
+    pub fn totals(&self) -> Totals {
+        self.inner().books.totals
+    }
+
+    /// Every stock with what was ever put on offer, and the log index of this inventory.
+    pub fn inventory(&self) -> (u64, Vec<StockRecord>) {
+        let inner = self.inner();
+        (index_of(inner.position.last_applied), inner.books.stocks.values().copied().collect())
+    }
+
+    /// The inventory as the catalog takes it.
+    pub fn inventory_snapshot(&self, cluster_id: &str, heals: bool) -> InventorySnapshot {
+        let (index, records) = self.inventory();
+        let stocks: Vec<Stock> = records.into_iter().map(|record| record.stock).collect();
+        InventorySnapshot { cluster_id: cluster_id.to_owned(), index, stocks, heals }
+    }
+
+    /// The applied entries behind `previous`, or `None` if they are no longer in memory.
+    pub fn recent_after(&self, previous: u64, items_max: usize) -> Option<RecentRange> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).after(previous, items_max)
+    }
+
+    /// Answers an order read from what is applied now, with the highest log index that the answer shows.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn read(&self, read: &OrderRead) -> Result<(OrderReadAnswer, u64), StoreFault> {
+        let db = self.db();
+        match read {
+            OrderRead::ByNumber(number) => {
+                let order = db.order(*number)?;
+                let shows = order.as_ref().map_or(0, |order| order.log_index);
+                Ok((OrderReadAnswer::Order(order), shows))
+            }
+            OrderRead::ByKey(key) => {
+                let Some(stored) = books::OutcomeLookup::outcome(&*db, key)? else {
+                    return Ok((OrderReadAnswer::Key(None), 0));
+                };
+                let order = match stored.outcome {
+                    Outcome::Accepted { number, .. } => db.order(number)?,
+                    Outcome::Listed { .. } | Outcome::Rejected(_) => None,
+                };
+                Ok((OrderReadAnswer::Key(Some((stored, order))), stored.log_index))
+            }
+            OrderRead::After { after, limit } => {
+                // The index is taken first: every order up to it is then certainly found.
+                let log_index = self.applied_index();
+                let mut orders = db.orders_after(*after, limit.saturating_add(1))?;
+                orders.retain(|order| order.log_index <= log_index);
+                let more = orders.len() > *limit;
+                orders.truncate(*limit);
+                Ok((OrderReadAnswer::Page { orders, more, log_index }, log_index))
+            }
+        }
+    }
+
+    /// Applies committed entries, in order, as one write; returns what to tell each entry's proposer.
+    ///
+    /// # Errors
+    /// If the store fails, or an entry cannot be read: fatal.
+    fn apply(&self, entries: &[&Entry]) -> Result<Vec<AppliedCommand>, StoreFault> {
+        let db = self.db();
+        let mut answers = Vec::with_capacity(entries.len());
+        let mut published = Vec::with_capacity(entries.len());
+        let applied;
+        {
+            let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+            let Inner { books, position } = &mut *inner;
+            let mut applier = Applier::new(books, &*db);
+            for entry in entries {
+                position.last_applied = Some(entry.log_id);
+                let decisions = match &entry.payload {
+                    EntryPayload::Blank => Vec::new(),
+                    EntryPayload::Membership(membership) => {
+                        position.membership =
+                            crate::raft_types::StoredMembership::new(Some(entry.log_id), membership.clone());
+                        Vec::new()
+                    }
+                    EntryPayload::Normal(command) => {
+                        let command = command.decode().map_err(|error| {
+                            StoreFault(format!("log entry {} cannot be applied: {error}", entry.log_id.index))
+                        })?;
+                        let AppliedEntry { decisions, published: items, statuses } =
+                            applier.apply(entry.log_id.index, command)?;
+                        published.push(RecentEntry { published: items, statuses });
+                        decisions
+                    }
+                };
+                answers.push(AppliedCommand { decisions });
+            }
+            let changes = applier.changes;
+            db.commit(&changes, books, position)?;
+            applied = position.last_applied;
+        }
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).extend(published, index_of(applied));
+        self.applied.send_replace(applied);
+        Ok(answers)
+    }
+
+    /// Replaces the whole state by the one in a received checkpoint folder.
+    ///
+    /// # Errors
+    /// If the folder does not hold the state that `expected` names, or the switch fails.
+    fn install(&self, folder: &Path, expected: Option<LogId>) -> Result<()> {
+        let found = StateDb::position_in(folder)?.last_applied;
+        anyhow::ensure!(found == expected, "the snapshot says it ends at {expected:?}, but it ends at {found:?}");
+        let path = self.generations.adopt(folder)?;
+        let db = StateDb::open(&path)?;
+        let (books, position) = (db.load_books()?, db.position()?);
+        self.generations.switch_to(&path)?;
+        let applied = position.last_applied;
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *self.db.write().unwrap_or_else(PoisonError::into_inner), Arc::new(db));
+        old.retire();
+        *inner = Inner { books, position };
+        *self.recent.lock().unwrap_or_else(PoisonError::into_inner) = RecentEntries::starting_at(index_of(applied));
+        self.applied.send_replace(applied);
+        Ok(())
+    }
+
+    fn position(&self) -> Position {
+        self.inner().position.clone()
+    }
+}

@@ -1,0 +1,173 @@
+//! Folders of the state: numbered generations of the database, and checkpoints of it to send to other replicas.
+//!
+//! `state/CURRENT` names the generation in use. A received snapshot becomes a new generation and is switched to by
+//! one durable rename of `CURRENT`; whatever else is found at the next start is left over and removed.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use anyhow::{Context, Result};
+use bazaar_service::data_dir::write_durably;
+
+use super::store::{Position, StateDb};
+use crate::raft_types::LogId;
+
+const CURRENT: &str = "CURRENT";
+/// Checkpoints that are kept: the newest, and the one before it, which may still be on its way to a follower.
+const CHECKPOINTS_KEPT: usize = 2;
+
+/// The folders of one replica's state.
+#[derive(Debug)]
+pub struct Generations {
+    /// Holds `CURRENT` and the generations.
+    state: PathBuf,
+    /// Holds the checkpoints.
+    snapshots: PathBuf,
+    /// The newest checkpoint and what it covers.
+    newest: Mutex<Option<(Position, PathBuf)>>,
+}
+
+impl Generations {
+    /// Opens the folders, removes what a crash left half made, and finds the newest checkpoint.
+    ///
+    /// # Errors
+    /// If they cannot be read or written.
+    pub fn open(root: &Path) -> Result<Self> {
+        let (state, snapshots) = (root.join("state"), root.join("snapshots"));
+        fs::create_dir_all(&state).with_context(|| format!("{} cannot be made", state.display()))?;
+        fs::create_dir_all(&snapshots).with_context(|| format!("{} cannot be made", snapshots.display()))?;
+        let this = Self { state, snapshots, newest: Mutex::new(None) };
+        if !this.state.join(CURRENT).exists() {
+            write_durably(&this.state.join(CURRENT), b"generation-1").context("the state cannot be written")?;
+        }
+        let current = this.current()?;
+        for folder in folders(&this.state)? {
+            if folder != current {
+                fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
+            }
+        }
+        this.find_newest_checkpoint()?;
+        Ok(this)
+    }
+
+    fn find_newest_checkpoint(&self) -> Result<()> {
+        let mut found: Vec<(Position, PathBuf)> = Vec::new();
+        for folder in folders(&self.snapshots)? {
+            match StateDb::position_in(&folder) {
+                Ok(position) if !is_draft(&folder) => found.push((position, folder)),
+                _ => {
+                    tracing::warn!(folder = %folder.display(), "an unfinished checkpoint is removed");
+                    fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
+                }
+            }
+        }
+        found.sort_by_key(|(position, _)| position.last_applied);
+        *self.newest_lock() = found.pop();
+        Ok(())
+    }
+
+    fn newest_lock(&self) -> std::sync::MutexGuard<'_, Option<(Position, PathBuf)>> {
+        self.newest.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The folder of the generation in use.
+    ///
+    /// # Errors
+    /// If `CURRENT` cannot be read or is damaged.
+    pub fn current(&self) -> Result<PathBuf> {
+        let file = self.state.join(CURRENT);
+        let name = fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
+        generation_number(Path::new(&name)).with_context(|| format!("{} is damaged", file.display()))?;
+        Ok(self.state.join(name))
+    }
+
+    /// Moves a received folder in as the next generation, not yet in use.
+    ///
+    /// # Errors
+    /// If it cannot be moved.
+    pub fn adopt(&self, received: &Path) -> Result<PathBuf> {
+        let newest = folders(&self.state)?.iter().filter_map(|folder| generation_number(folder)).max().unwrap_or(0);
+        let path = self.state.join(format!("generation-{}", newest + 1));
+        fs::rename(received, &path)
+            .with_context(|| format!("{} cannot be moved to {}", received.display(), path.display()))?;
+        fs::File::open(&self.state)?.sync_all()?;
+        Ok(path)
+    }
+
+    /// Makes a generation the one in use, durably.
+    ///
+    /// # Errors
+    /// If `CURRENT` cannot be written.
+    pub fn switch_to(&self, generation: &Path) -> Result<()> {
+        let name = generation.file_name().expect("generations have names").as_encoded_bytes();
+        write_durably(&self.state.join(CURRENT), name).context("the state's CURRENT cannot be written")
+    }
+
+    /// Makes a checkpoint of the database and makes it the newest one.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn make_checkpoint(&self, db: &StateDb) -> Result<(Position, PathBuf)> {
+        let draft = self.snapshots.join("draft");
+        if draft.exists() {
+            fs::remove_dir_all(&draft).context("an unfinished checkpoint cannot be removed")?;
+        }
+        db.checkpoint(&draft)?;
+        // The state may have moved on since the checkpoint was asked for: only the checkpoint itself knows its position.
+        let position = StateDb::position_in(&draft)?;
+        let path = self.snapshots.join(checkpoint_name(position.last_applied));
+        if path.exists() {
+            fs::remove_dir_all(&draft).context("a repeated checkpoint cannot be removed")?;
+        } else {
+            fs::rename(&draft, &path).context("the checkpoint cannot be moved")?;
+            fs::File::open(&self.snapshots)?.sync_all()?;
+        }
+        *self.newest_lock() = Some((position.clone(), path.clone()));
+        self.remove_old_checkpoints()?;
+        Ok((position, path))
+    }
+
+    /// The newest checkpoint.
+    pub fn newest_checkpoint(&self) -> Option<(Position, PathBuf)> {
+        self.newest_lock().clone()
+    }
+
+    fn remove_old_checkpoints(&self) -> Result<()> {
+        let mut all: Vec<PathBuf> =
+            folders(&self.snapshots)?.into_iter().filter(|folder| !is_draft(folder)).collect();
+        all.sort();
+        for folder in all.iter().rev().skip(CHECKPOINTS_KEPT) {
+            fs::remove_dir_all(folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Sorts like the log: names have fixed width.
+fn checkpoint_name(last_applied: Option<LogId>) -> String {
+    let (term, index) = last_applied.map_or((0, 0), |id| (id.leader_id.term, id.index));
+    format!("checkpoint-{index:020}-term-{term:020}")
+}
+
+fn is_draft(folder: &Path) -> bool {
+    folder.file_name().is_some_and(|name| name == "draft")
+}
+
+fn generation_number(folder: &Path) -> Option<u64> {
+    folder.file_name()?.to_str()?.strip_prefix("generation-")?.parse().ok()
+}
+
+fn folders(parent: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(parent).with_context(|| format!("{} cannot be read", parent.display()))?;
+    let mut all = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            all.push(entry.path());
+        }
+    }
+    Ok(all)
+}

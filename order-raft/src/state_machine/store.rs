@@ -1,0 +1,263 @@
+//! The state database: orders, outcomes, stocks and positions in one RocksDB, one `WriteBatch` an apply.
+//!
+//! Writes are not synced: what a power cut takes, the Raft log brings back. All column families share one write-ahead
+//! log, so what is left after a crash is always a prefix of the applied entries.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use bazaar_domain::{IdempotencyKey, Order, codec, digest::Digest, order::StoredOutcome};
+use rocksdb::{
+    BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, Direction, IteratorMode, Options,
+    WriteBatch, checkpoint::Checkpoint,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::books::{Books, Changes, DIGEST_EVERY_ORDERS, OutcomeLookup, StockRecord, StoreFault};
+use crate::raft_types::{LogId, StoredMembership};
+
+/// Big-endian order number -> [`Order`].
+const ORDERS: &str = "orders";
+/// Idempotency key -> [`StoredOutcome`].
+const OUTCOMES: &str = "outcomes";
+/// Stock name -> [`StockRecord`].
+const STOCKS: &str = "stocks";
+/// Position, totals, and digests by big-endian order number.
+const META: &str = "meta";
+
+const POSITION_KEY: &[u8] = b"position";
+const TOTALS_KEY: &[u8] = b"totals";
+const DIGEST_KEY_PREFIX: &[u8] = b"digest/";
+
+const WRITE_BUFFER_BYTES: usize = 16 << 20;
+const WRITE_BUFFERS_MAX: i32 = 3;
+const WAL_BYTES_MAX: u64 = 64 << 20;
+const OPEN_FILES_MAX: i32 = 256;
+const BLOOM_BITS_PER_KEY: f64 = 10.0;
+
+/// Up to where the log is applied, and the membership that was in force there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The last applied entry.
+    pub last_applied: Option<LogId>,
+    /// The last applied membership.
+    pub membership: StoredMembership,
+}
+
+/// An open state database. When it was [retired](StateDb::retire), its folder goes with the last user.
+#[derive(Debug)]
+pub struct StateDb {
+    /// `None` only while it is dropped: the database must be closed before its folder goes.
+    db: Option<DB>,
+    path: PathBuf,
+    retired: std::sync::atomic::AtomicBool,
+}
+
+impl StateDb {
+    /// Opens, or makes, the database at `path`.
+    ///
+    /// # Errors
+    /// If it cannot be opened, or is damaged past a torn tail.
+    pub fn open(path: &Path) -> Result<Self> {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        options.set_max_total_wal_size(WAL_BYTES_MAX);
+        options.set_max_open_files(OPEN_FILES_MAX);
+        options.set_keep_log_file_num(2);
+        options.set_max_background_jobs(2);
+        let db = DB::open_cf_descriptors(&options, path, families())
+            .with_context(|| format!("the state database {} cannot be opened", path.display()))?;
+        Ok(Self { db: Some(db), path: path.to_owned(), retired: false.into() })
+    }
+
+    /// Reads the position inside a checkpoint, without changing it.
+    ///
+    /// # Errors
+    /// If there is no readable state database.
+    pub fn position_in(path: &Path) -> Result<Position> {
+        let db = DB::open_cf_descriptors_read_only(&Options::default(), path, families(), false)
+            .with_context(|| format!("the checkpoint {} cannot be read", path.display()))?;
+        let db = Self { db: Some(db), path: path.to_owned(), retired: false.into() };
+        Ok(db.position()?)
+    }
+
+    fn db(&self) -> &DB {
+        self.db.as_ref().expect("open until it is dropped")
+    }
+
+    fn family(&self, name: &str) -> &ColumnFamily {
+        self.db().cf_handle(name).expect("all families are made when the database is opened")
+    }
+
+    /// Makes the folder go away once nobody uses the database any more.
+    pub fn retire(&self) {
+        self.retired.store(true, std::sync::atomic::Ordering::Release);
+    }
+
+    fn read<T: DeserializeOwned>(&self, family: &str, key: &[u8]) -> Result<Option<T>, StoreFault> {
+        let bytes = self.db().get_pinned_cf(self.family(family), key).map_err(|error| self.fault(family, &error))?;
+        bytes.map(|bytes| self.decode(family, &bytes)).transpose()
+    }
+
+    fn decode<T: DeserializeOwned>(&self, family: &str, bytes: &[u8]) -> Result<T, StoreFault> {
+        codec::decode(bytes).map_err(|error| self.fault(family, &error))
+    }
+
+    fn fault(&self, family: &str, error: &dyn std::error::Error) -> StoreFault {
+        StoreFault(format!("the state database {} ({family}) cannot be used: {error}", self.path.display()))
+    }
+
+    /// The position that the stored state is at.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn position(&self) -> Result<Position, StoreFault> {
+        Ok(self.read(META, POSITION_KEY)?.unwrap_or_default())
+    }
+
+    /// Loads the part of the state that is kept in memory.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn load_books(&self) -> Result<Books, StoreFault> {
+        let mut books = Books { totals: self.read(META, TOTALS_KEY)?.unwrap_or_default(), ..Books::default() };
+        for item in self.db().iterator_cf(self.family(STOCKS), IteratorMode::Start) {
+            let (_, value) = item.map_err(|error| self.fault(STOCKS, &error))?;
+            let record: StockRecord = self.decode(STOCKS, &value)?;
+            books.stocks.insert(record.stock.name, record);
+        }
+        Ok(books)
+    }
+
+    /// Writes what a run of entries changed, with the position after it, all or nothing.
+    ///
+    /// # Errors
+    /// If the write fails: fatal.
+    pub fn commit(&self, changes: &Changes, books: &Books, position: &Position) -> Result<(), StoreFault> {
+        let mut batch = WriteBatch::default();
+        for (number, record) in &changes.orders {
+            batch.put_cf(self.family(ORDERS), number.to_be_bytes(), record);
+        }
+        for (key, outcome) in &changes.outcomes {
+            batch.put_cf(self.family(OUTCOMES), key.as_str(), codec::encode(outcome));
+        }
+        for name in &changes.stocks {
+            let record = books.stocks.get(name).expect("a changed stock is in the books");
+            batch.put_cf(self.family(STOCKS), name.as_str(), codec::encode(record));
+        }
+        for (number, digest) in &changes.digests {
+            batch.put_cf(self.family(META), digest_key(*number), codec::encode(digest));
+        }
+        if !changes.orders.is_empty() {
+            batch.put_cf(self.family(META), TOTALS_KEY, codec::encode(&books.totals));
+        }
+        batch.put_cf(self.family(META), POSITION_KEY, codec::encode(position));
+        self.db().write(batch).map_err(|error| self.fault("write", &error))
+    }
+
+    /// An order by its number.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn order(&self, number: u64) -> Result<Option<Order>, StoreFault> {
+        self.read(ORDERS, &number.to_be_bytes())
+    }
+
+    /// At most `limit` orders behind a number, in order.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn orders_after(&self, after: u64, limit: usize) -> Result<Vec<Order>, StoreFault> {
+        self.order_records(after).take(limit).map(|record| self.decode(ORDERS, &record?)).collect()
+    }
+
+    fn order_records(&self, after: u64) -> impl Iterator<Item = Result<Box<[u8]>, StoreFault>> {
+        let first = after.saturating_add(1).to_be_bytes();
+        let rows = self.db().iterator_cf(self.family(ORDERS), IteratorMode::From(&first, Direction::Forward));
+        rows.map(|row| row.map(|(_, value)| value).map_err(|error| self.fault(ORDERS, &error)))
+    }
+
+    /// The digest over the orders 1 to `number`, or `None` if there are not that many.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn digest_at(&self, number: u64) -> Result<Option<Digest>, StoreFault> {
+        let kept = number - number % DIGEST_EVERY_ORDERS;
+        let start: Option<Digest> =
+            if kept == 0 { Some(Digest::default()) } else { self.read(META, &digest_key(kept))? };
+        let Some(mut digest) = start else { return Ok(None) };
+        let wanted = usize::try_from(number - kept).expect("fewer than a thousand");
+        let mut hashed = 0;
+        for record in self.order_records(kept).take(wanted) {
+            digest = digest.extended_by_record(&record?);
+            hashed += 1;
+        }
+        Ok((hashed == wanted).then_some(digest))
+    }
+
+    /// Makes a checkpoint (hard links where possible) at `path`, which must not exist yet.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn checkpoint(&self, path: &Path) -> Result<()> {
+        Checkpoint::new(self.db())
+            .and_then(|checkpoint| checkpoint.create_checkpoint(path))
+            .with_context(|| format!("the checkpoint {} cannot be made", path.display()))
+    }
+
+    /// Every stored key and value, family by family: two replicas with the same state have the same.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn dump(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreFault> {
+        let mut rows = Vec::new();
+        for family in [ORDERS, OUTCOMES, STOCKS, META] {
+            for row in self.db().iterator_cf(self.family(family), IteratorMode::Start) {
+                let (key, value) = row.map_err(|error| self.fault(family, &error))?;
+                rows.push((key.into_vec(), value.into_vec()));
+            }
+        }
+        Ok(rows)
+    }
+}
+
+impl OutcomeLookup for StateDb {
+    fn outcome(&self, key: &IdempotencyKey) -> Result<Option<StoredOutcome>, StoreFault> {
+        self.read(OUTCOMES, key.as_str().as_bytes())
+    }
+}
+
+impl Drop for StateDb {
+    fn drop(&mut self) {
+        self.db = None;
+        if self.retired.load(std::sync::atomic::Ordering::Acquire)
+            && let Err(error) = std::fs::remove_dir_all(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "an old generation of the state could not be removed");
+        }
+    }
+}
+
+fn digest_key(number: u64) -> Vec<u8> {
+    [DIGEST_KEY_PREFIX, &number.to_be_bytes()].concat()
+}
+
+fn families() -> Vec<ColumnFamilyDescriptor> {
+    let mut plain = Options::default();
+    plain.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    plain.set_max_write_buffer_number(WRITE_BUFFERS_MAX);
+    let mut hashed = plain.clone();
+    // Nearly every key that apply looks up is new: the filter answers without reading a file.
+    let mut table = BlockBasedOptions::default();
+    table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+    hashed.set_block_based_table_factory(&table);
+    vec![
+        ColumnFamilyDescriptor::new(ORDERS, plain.clone()),
+        ColumnFamilyDescriptor::new(OUTCOMES, hashed),
+        ColumnFamilyDescriptor::new(STOCKS, plain.clone()),
+        ColumnFamilyDescriptor::new(META, plain),
+    ]
+}
+

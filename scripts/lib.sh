@@ -1,0 +1,48 @@
+# Shared by the scripts beside it: finds the project, installs what a build needs, builds. Sourced, not run.
+# shellcheck shell=bash
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+
+# CI keeps one target folder for all checkouts: RocksDB takes a quarter of an hour to compile.
+if [ -n "${CI:-}" ] && [ -z "${CARGO_TARGET_DIR:-}" ]; then
+  export CARGO_TARGET_DIR="${XDG_CACHE_HOME:-$HOME/.cache}/stock-bazaar/target"
+fi
+bin="${CARGO_TARGET_DIR:-$root/target}/release"
+
+fail() {
+  echo "error: $*" >&2
+  exit 1
+}
+
+have_libclang() {
+  ldconfig -p 2>/dev/null | grep -q 'libclang[-.0-9]*\.so' || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null
+}
+
+# Installs the Debian packages that a build and the scripts need, or says exactly which are missing.
+install_missing() {
+  local packages=()
+  command -v cc >/dev/null && command -v c++ >/dev/null && command -v make >/dev/null || packages+=(build-essential)
+  have_libclang || packages+=(libclang-dev)
+  command -v curl >/dev/null || packages+=(curl)
+  if [ ${#packages[@]} -gt 0 ]; then
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+      fail "these packages are missing; install them with: sudo apt-get install ${packages[*]}"
+    fi
+    echo "installing ${packages[*]}"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+  fi
+  if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then
+    PATH="$HOME/.cargo/bin:$PATH"
+  fi
+  command -v cargo >/dev/null || fail "Rust is missing; install it with rustup (https://rustup.rs), version 1.95 or newer"
+}
+
+# Builds all binaries. Prints only when there is something to do.
+build() {
+  if ! cargo build --release --locked --workspace --bins --quiet; then
+    fail "the build failed; the lines above say why"
+  fi
+  [ -x "$bin/bazaar" ] || fail "the build made no $bin/bazaar"
+}

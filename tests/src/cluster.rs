@@ -1,0 +1,359 @@
+//! A whole cluster: three replicas, the catalog and a frontend, as processes.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    ports::Ports,
+    process::Process,
+    wait::{LOOK_EVERY, WAIT_MAX},
+    wait_until,
+};
+
+/// A process of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Name {
+    /// An order replica.
+    Replica(u64),
+    /// The catalog.
+    Catalog,
+    /// The frontend.
+    Frontend,
+}
+
+/// The replicas of every cluster here.
+pub const REPLICAS: [u64; 3] = [1, 2, 3];
+/// What a test stock starts with.
+pub const LISTED_QUANTITY: u64 = 1_000_000;
+const STOCKS: [&str; 10] = ["S0", "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9"];
+/// A request of a story that takes longer than this has failed.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A cluster in a temporary folder; everything is killed and removed when it is dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    // Before the folder, so that the processes are gone when it is removed.
+    processes: BTreeMap<Name, Process>,
+    folder: TempDir,
+    ports: Ports,
+    client: reqwest::Client,
+}
+
+impl Cluster {
+    /// Starts a new cluster and waits until a trade would succeed.
+    ///
+    /// # Errors
+    /// If something does not start; the message holds its log.
+    pub async fn start() -> Result<Self> {
+        Self::start_with("").await
+    }
+
+    /// As [`Self::start`], with more lines for the configuration.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_with(more_config: &str) -> Result<Self> {
+        let mut cluster = Self::prepare(more_config)?;
+        for name in Self::names() {
+            cluster.launch(name, true)?;
+        }
+        cluster.wait_all_ready().await?;
+        Ok(cluster)
+    }
+
+    /// Makes folder, ports and configuration, and starts nothing.
+    ///
+    /// # Errors
+    /// If they cannot be made.
+    pub fn prepare(more_config: &str) -> Result<Self> {
+        let folder = TempDir::new().context("no temporary folder")?;
+        let ports = Ports::take()?;
+        let mut stocks = String::new();
+        for stock in STOCKS {
+            writeln!(stocks, "[[stock]]\nname = \"{stock}\"\nprice = 15.99\nquantity = {LISTED_QUANTITY}")?;
+        }
+        fs::write(folder.path().join("stocks.toml"), stocks)?;
+        let address = |offset| format!("127.0.0.1:{}", ports.get(offset));
+        let mut config = format!(
+            "{more_config}\n[catalog]\nservice = \"{}\"\n[frontend]\npublic = \"{}\"\ninternal = \"{}\"\nadmin = \"{}\"\n",
+            address(0),
+            address(1),
+            address(2),
+            address(3),
+        );
+        for (id, offset) in REPLICAS.iter().zip((4..).step_by(3)) {
+            let (service, peers, admin) = (address(offset), address(offset + 1), address(offset + 2));
+            writeln!(
+                config,
+                "[[replica]]\nid = {id}\nservice = \"{service}\"\npeers = \"{peers}\"\nadmin = \"{admin}\""
+            )?;
+        }
+        fs::write(folder.path().join("cluster.toml"), config)?;
+        let client = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).build()?;
+        Ok(Self { processes: BTreeMap::new(), folder, ports, client })
+    }
+
+    /// All processes, in the order of a start.
+    pub fn names() -> impl Iterator<Item = Name> {
+        REPLICAS.into_iter().map(Name::Replica).chain([Name::Catalog, Name::Frontend])
+    }
+
+    /// The cluster's folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.folder().join("cluster.toml")
+    }
+
+    /// The data directory of a process.
+    pub fn data(&self, name: Name) -> PathBuf {
+        self.folder().join(match name {
+            Name::Replica(id) => format!("replica-{id}"),
+            Name::Catalog => "catalog".into(),
+            Name::Frontend => "frontend".into(),
+        })
+    }
+
+    /// The arguments with which a process is started.
+    pub fn arguments(&self, name: Name, bootstrap: bool) -> (&'static str, Vec<String>) {
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        let mut arguments = vec!["--config".into(), text(self.config())];
+        if name != Name::Frontend {
+            arguments.extend(["--data".into(), text(self.data(name))]);
+        }
+        let binary = match name {
+            Name::Catalog => "bazaar-catalog",
+            Name::Frontend => "bazaar-frontend",
+            Name::Replica(id) => {
+                arguments.extend(["--id".into(), id.to_string()]);
+                if bootstrap {
+                    arguments.extend(["--bootstrap".into(), "test-cluster".into()]);
+                }
+                "bazaar-order-raft"
+            }
+        };
+        (binary, arguments)
+    }
+
+    /// Starts a process and does not wait for it.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn launch(&mut self, name: Name, bootstrap: bool) -> Result<()> {
+        let (binary, arguments) = self.arguments(name, bootstrap);
+        let log = self.data(name).with_extension("log");
+        self.processes.insert(name, Process::start(binary, arguments, &log)?);
+        Ok(())
+    }
+
+    /// Starts a process again and waits until it is ready.
+    ///
+    /// # Errors
+    /// If it does not become ready.
+    pub async fn restart(&mut self, name: Name) -> Result<()> {
+        self.launch(name, false)?;
+        self.wait_ready(name).await
+    }
+
+    /// Kills a process (kill -9).
+    pub fn kill(&mut self, name: Name) {
+        self.processes.remove(&name);
+    }
+
+    /// Kills all processes as nearly at once as can be.
+    ///
+    /// # Errors
+    /// If a signal cannot be sent.
+    pub fn kill_all(&mut self) -> Result<()> {
+        for process in self.processes.values() {
+            process.signal("KILL")?;
+        }
+        self.processes.clear();
+        Ok(())
+    }
+
+    /// Sends a signal to a process.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn signal(&self, name: Name, signal: &str) -> Result<()> {
+        self.process(name)?.signal(signal)
+    }
+
+    /// A running process.
+    ///
+    /// # Errors
+    /// If it was not started, or was killed.
+    pub fn process(&self, name: Name) -> Result<&Process> {
+        self.processes.get(&name).with_context(|| format!("{name:?} does not run"))
+    }
+
+    /// `http://host:port` of the listener that tells whether a process is ready.
+    pub fn url_of(&self, name: Name) -> String {
+        let offset = match name {
+            Name::Catalog => 0,
+            Name::Frontend => 1,
+            Name::Replica(id) => 4 + 3 * u16::try_from(id - 1).expect("three replicas"),
+        };
+        format!("http://127.0.0.1:{}", self.ports.get(offset))
+    }
+
+    /// `http://host:port` of a replica's admin listener.
+    pub fn admin_url(&self, id: u64) -> String {
+        format!("http://127.0.0.1:{}", self.ports.get(6 + 3 * u16::try_from(id - 1).expect("three replicas")))
+    }
+
+    /// `http://host:port` of the frontend, where clients come.
+    pub fn url(&self) -> String {
+        self.url_of(Name::Frontend)
+    }
+
+    /// Waits until a process is ready.
+    ///
+    /// # Errors
+    /// If it ended, or takes too long; the message holds its log.
+    pub async fn wait_ready(&mut self, name: Name) -> Result<()> {
+        let url = format!("{}/readyz", self.url_of(name));
+        let process = self.processes.get_mut(&name).context("it was not started")?;
+        let deadline = Instant::now() + WAIT_MAX;
+        loop {
+            if self.client.get(&url).send().await.is_ok_and(|answer| answer.status() == StatusCode::OK) {
+                return Ok(());
+            }
+            if let Some(status) = process.ended()? {
+                bail!("{name:?} ended with {status}:\n{}", process.output());
+            }
+            ensure!(Instant::now() < deadline, "{name:?} does not become ready:\n{}", process.output());
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits until everything is ready.
+    ///
+    /// # Errors
+    /// If something does not become ready.
+    pub async fn wait_all_ready(&mut self) -> Result<()> {
+        for name in Self::names() {
+            self.wait_ready(name).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until a replica leads and takes trades; returns its number.
+    ///
+    /// # Errors
+    /// If none does.
+    pub async fn leader(&self) -> Result<u64> {
+        wait_until("a replica leads", || async {
+            for id in REPLICAS {
+                let health = self.get(&format!("{}/health", self.url_of(Name::Replica(id)))).await;
+                if let Ok((StatusCode::OK, health)) = health
+                    && health["data"]["role"] == "leader"
+                    && health["data"]["ready"] == true
+                {
+                    return Some(id);
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    /// Gets JSON.
+    ///
+    /// # Errors
+    /// If nothing answers.
+    pub async fn get(&self, url: &str) -> Result<(StatusCode, Value)> {
+        read(self.client.get(url)).await
+    }
+
+    /// Sends a trade under a key through the frontend.
+    ///
+    /// # Errors
+    /// If nothing answers.
+    pub async fn trade(&self, key: &str, stock: &str, side: &str, quantity: u64) -> Result<(StatusCode, Value)> {
+        let body = json!({ "name": stock, "type": side, "quantity": quantity });
+        read(self.client.post(format!("{}/orders", self.url())).header("Idempotency-Key", key).json(&body)).await
+    }
+
+    /// A stock, as the frontend shows it.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn stock(&self, stock: &str) -> Result<Value> {
+        let (status, body) = self.get(&format!("{}/stocks/{stock}", self.url())).await?;
+        ensure!(status == StatusCode::OK, "{stock}: {status} {body}");
+        Ok(body["data"].clone())
+    }
+
+    /// The HTTP client of the stories.
+    pub fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    /// Starts the client `bazaar` against this cluster; its output goes to a file of this name in the folder.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn bazaar(&self, output: &str, arguments: &[&str]) -> Result<Process> {
+        let config = self.config();
+        let url = self.url();
+        let common = ["--url", &url, "--config", config.to_str().context("a folder that is no text")?];
+        Process::start("bazaar", common.iter().chain(arguments), &self.folder().join(output))
+    }
+
+    /// Runs the client to its end and checks that it says all is well; returns what it printed.
+    ///
+    /// # Errors
+    /// If it does not end well.
+    pub async fn bazaar_succeeds(&self, output: &str, arguments: &[&str]) -> Result<String> {
+        finished(self.bazaar(output, arguments)?).await
+    }
+
+    /// Runs `bazaar check` over everything, with the acknowledged orders of a workload.
+    ///
+    /// # Errors
+    /// If a check fails.
+    pub async fn check(&self, records: Option<&Path>) -> Result<String> {
+        let mut arguments = vec!["check"];
+        if let Some(records) = records {
+            arguments.extend(["--records", records.to_str().context("a folder that is no text")?]);
+        }
+        self.bazaar_succeeds("check", &arguments).await
+    }
+}
+
+/// Waits for a client to end, and checks that it ended well.
+///
+/// # Errors
+/// If it did not; the message holds its output.
+pub async fn finished(mut process: Process) -> Result<String> {
+    let deadline = Instant::now() + Duration::from_secs(180);
+    loop {
+        if let Some(status) = process.ended()? {
+            let output = process.output();
+            ensure!(status.success(), "the client ended with {status}:\n{output}");
+            return Ok(output);
+        }
+        ensure!(Instant::now() < deadline, "the client does not end:\n{}", process.output());
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn read(request: reqwest::RequestBuilder) -> Result<(StatusCode, Value)> {
+    let answer = request.send().await?;
+    Ok((answer.status(), answer.json().await?))
+}
