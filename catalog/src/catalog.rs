@@ -25,8 +25,8 @@ use crate::{
     store::Store,
 };
 
-/// Publishes that wait for the one in progress; a leader has one under way, and another while it retries.
-const PUBLISHES_WAITING_MAX: usize = 8;
+/// Publishes taken at a time: the one in progress and those behind it, such as a leader's retry.
+const PUBLISHES_MAX: usize = 8;
 
 /// What the listener and the background tasks share.
 pub(crate) struct Catalog {
@@ -58,7 +58,7 @@ impl Catalog {
             clock,
             caller: Caller::new(),
             store: Mutex::new(Some(store)),
-            publishes: Arc::new(Semaphore::new(PUBLISHES_WAITING_MAX)),
+            publishes: Arc::new(Semaphore::new(PUBLISHES_MAX)),
             released: Notify::new(),
             tasks: TaskTracker::new(),
             shutdown,

@@ -18,9 +18,9 @@ use crate::{
 /// Worker threads of every command but `bench`, which has a flag for it.
 const WORKER_THREADS: usize = 2;
 
-/// The client of the stock bazaar.
+/// Trades and looks up at the stock bazaar, measures it, and checks that it keeps its promises.
 #[derive(Debug, Parser)]
-#[command(name = "bazaar", version, about)]
+#[command(name = "bazaar", version)]
 pub struct Cli {
     /// What all commands take.
     #[command(flatten)]

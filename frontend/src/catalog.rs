@@ -99,12 +99,7 @@ impl Catalog {
         self.get("/livez", Consistency::Current, id).await.map(|_| ())
     }
 
-    async fn get(
-        &self,
-        path: &str,
-        consistency: Consistency,
-        id: &RequestId,
-    ) -> Result<(HeaderMap, Bytes), ApiError> {
+    async fn get(&self, path: &str, consistency: Consistency, id: &RequestId) -> Result<(HeaderMap, Bytes), ApiError> {
         let query = if consistency == Consistency::Stale { "?consistency=stale" } else { "" };
         let url = format!("http://{}{path}{query}", self.address);
         let request = self.caller.http().get(url).timeout(LOOKUP_TIMEOUT).header(headers::REQUEST_ID, id.0.clone());

@@ -32,10 +32,7 @@ pub(crate) fn routes(app: Arc<App>) -> Router {
     http::edge(routes.merge(http::liveness()))
 }
 
-async fn invalidate(
-    State(app): State<Arc<App>>,
-    Record(batch): Record<InvalidationBatch>,
-) -> Record<InvalidationAck> {
+async fn invalidate(State(app): State<Arc<App>>, Record(batch): Record<InvalidationBatch>) -> Record<InvalidationAck> {
     Record(app.lookups.invalidate(&batch))
 }
 

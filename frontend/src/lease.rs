@@ -84,11 +84,8 @@ impl LeaseKeeper {
         let url = format!("http://{}/unsubscribe", self.config.catalog.service);
         let request = UnsubscribeRequest { frontend: self.lookups.frontend(), session };
         let told = self.caller.http().post(url).timeout(UNSUBSCRIBE_TIMEOUT);
-        let told = told
-            .header(header::CONTENT_TYPE, codec::RECORD_MEDIA_TYPE)
-            .body(codec::encode(&request))
-            .send()
-            .await;
+        let told =
+            told.header(header::CONTENT_TYPE, codec::RECORD_MEDIA_TYPE).body(codec::encode(&request)).send().await;
         if let Err(error) = told {
             tracing::debug!(%error, "the catalog was not told that this frontend stops; its lease runs out by itself");
         }

@@ -166,12 +166,8 @@ struct OlderOrder {
 /// `GET /orders?order_no=7`.
 pub(crate) async fn older_order(app: &App, number: &str) -> Result<Response, ApiFailure> {
     let order = one_order(app, number).await?;
-    let older = OlderOrder {
-        order_no: order.number,
-        stock_name: order.name,
-        trade_type: order.side,
-        quantity: order.quantity,
-    };
+    let older =
+        OlderOrder { order_no: order.number, stock_name: order.name, trade_type: order.side, quantity: order.quantity };
     Ok(json(StatusCode::OK, &Data { data: older }))
 }
 

@@ -59,8 +59,7 @@ pub async fn run(listeners: Listeners, config: Arc<ClusterConfig>, shutdown: Can
     let lease = LeaseKeeper::new(Arc::clone(&lookups), Caller::new(), Arc::clone(&config), internal_address);
     let app = Arc::new(App { lookups, catalog, gateway, timings: Timings::new() });
 
-    let public_limits =
-        HttpLimits { connections_max: config.frontend.connections_max, ..HttpLimits::default() };
+    let public_limits = HttpLimits { connections_max: config.frontend.connections_max, ..HttpLimits::default() };
     let limits = HttpLimits::default();
     let public = serve(listeners.public, http::public_routes(Arc::clone(&app)), public_limits, shutdown.clone());
     let internal = serve(listeners.internal, internal::routes(Arc::clone(&app)), limits, shutdown.clone());

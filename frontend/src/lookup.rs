@@ -271,7 +271,8 @@ impl Flight<'_> {
 
     fn free_name(&self) {
         let mut shelf = self.lookups.shelf();
-        let is_own = shelf.flights.get(&self.name).is_some_and(|landing| landing.same_channel(&self.landing.subscribe()));
+        let is_own =
+            shelf.flights.get(&self.name).is_some_and(|landing| landing.same_channel(&self.landing.subscribe()));
         if is_own {
             shelf.flights.remove(&self.name);
         }

@@ -57,14 +57,16 @@ impl IntoResponse for ApiFailure {
 
 /// The same error as RFC 9457 "problem details".
 pub(crate) fn problem_response(error: &ApiError) -> Response {
-    let body = json!({
+    let mut body = json!({
         "type": format!("urn:bazaar:error:{}", error.kind.as_str()),
         "title": error.kind.as_str(),
         "status": error.code,
         "detail": error.message,
         "kind": error.kind,
-        "outcome": error.outcome,
     });
+    if let Some(outcome) = error.outcome {
+        body["outcome"] = json!(outcome);
+    }
     with_status(error, "application/problem+json", body.to_string().into_bytes())
 }
 

@@ -235,13 +235,23 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         (0..60_u64).prop_map(Op::Wait),
-        (0..2_u64, 0..50_u64, 0..150_u64)
-            .prop_map(|(session_back, asked_ago, millis)| Op::Subscribe { session_back, asked_ago, millis }),
+        (0..2_u64, 0..50_u64, 0..150_u64).prop_map(|(session_back, asked_ago, millis)| Op::Subscribe {
+            session_back,
+            asked_ago,
+            millis
+        }),
         (0..3_u8).prop_map(Op::Lookup),
-        (0..8_usize, 0..3_u8, 0..20_u64, any::<bool>())
-            .prop_map(|(ticket, stock, log_index, cacheable)| Op::Fill { ticket, stock, log_index, cacheable }),
-        (0..2_u64, 0..20_u64, proptest::option::of(0..3_u8))
-            .prop_map(|(session_back, index, stock)| Op::Invalidate { session_back, index, stock }),
+        (0..8_usize, 0..3_u8, 0..20_u64, any::<bool>()).prop_map(|(ticket, stock, log_index, cacheable)| Op::Fill {
+            ticket,
+            stock,
+            log_index,
+            cacheable
+        }),
+        (0..2_u64, 0..20_u64, proptest::option::of(0..3_u8)).prop_map(|(session_back, index, stock)| Op::Invalidate {
+            session_back,
+            index,
+            stock
+        }),
     ]
 }
 

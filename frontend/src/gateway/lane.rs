@@ -31,19 +31,9 @@ pub struct Unit {
 #[derive(Debug)]
 struct Call {
     replica: ReplicaId,
-    sent_at: Moment,
     units: Vec<Unit>,
     /// So many units from the front were answered already, at their deadline.
     expired: usize,
-}
-
-/// The end of a failed call.
-#[derive(Debug, Clone, Copy)]
-pub struct FailedCall {
-    /// Where it was sent.
-    pub replica: ReplicaId,
-    /// When it was sent.
-    pub sent_at: Moment,
 }
 
 /// A lane. Invariant: the queue, and the units of each call, are in the order of their ids, which is also the order of
@@ -99,7 +89,7 @@ impl Lane {
         let request = if self.reads { reads_of(&units) } else { trades_of(&units) };
         let last_deadline = units.last().map_or(now, |unit| unit.deadline);
         let timeout = CALL_TIMEOUT.min(last_deadline.since(now));
-        self.calls.insert(call, Call { replica, sent_at: now, units, expired: 0 });
+        self.calls.insert(call, Call { replica, units, expired: 0 });
         Effect::Call { call, replica, request, timeout }
     }
 
@@ -124,17 +114,17 @@ impl Lane {
         true
     }
 
-    /// Puts the units of a failed call back to the front. `certain` says that the leader did not take them.
-    pub fn fail(&mut self, id: CallId, certain: bool) -> Option<FailedCall> {
+    /// Puts the units of a failed call back to the front, and returns where it was sent, or none if there is no such
+    /// call. `certain` says that the leader did not take the units.
+    pub fn fail(&mut self, id: CallId, certain: bool) -> Option<ReplicaId> {
         let call = self.calls.remove(&id)?;
-        let failed = FailedCall { replica: call.replica, sent_at: call.sent_at };
         for mut unit in call.units.into_iter().skip(call.expired) {
             unit.maybe_applied |= !certain;
             self.queue.push_back(unit);
         }
         // Two calls may fail in either order; sorting restores the order of arrival, which puts these to the front.
         self.queue.make_contiguous().sort_by_key(|unit| unit.id);
-        Some(failed)
+        Some(call.replica)
     }
 
     /// Takes back what is under way to any other replica than the new leader: nothing good will come from there, and

@@ -3,14 +3,11 @@
 
 use std::time::Duration;
 
-use bazaar_domain::{
-    ApiError, ErrorKind, Moment, ReplicaId, TradeFate,
-    limits::BATCH_TRADES_MAX,
-};
+use bazaar_domain::{ApiError, ErrorKind, Moment, ReplicaId, TradeFate, limits::BATCH_TRADES_MAX};
 use bazaar_service::CallError;
 
 use super::{
-    lane::{FailedCall, Lane, Unit},
+    lane::{Lane, Unit},
     scout::Scout,
     words::{Answer, CallId, Effect, Event, Reply, Work, WorkId},
 };
@@ -43,7 +40,8 @@ pub struct Machine {
     leader_askers: Vec<WorkId>,
     trade_deadline: Duration,
     next_call: CallId,
-    last_failure: Option<Moment>,
+    /// The newest call that had been sent when a call failed; none after a success.
+    failed_through: Option<CallId>,
     /// Nothing is sent before.
     resume_at: Moment,
 }
@@ -58,7 +56,7 @@ impl Machine {
             leader_askers: Vec::new(),
             trade_deadline: settings.trade_deadline,
             next_call: 0,
-            last_failure: None,
+            failed_through: None,
             resume_at: Moment::ZERO,
         }
     }
@@ -109,42 +107,43 @@ impl Machine {
         }
     }
 
-    fn call_done(
-        &mut self,
-        call: CallId,
-        result: Result<Reply, CallError>,
-        now: Moment,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn call_done(&mut self, call: CallId, result: Result<Reply, CallError>, now: Moment, effects: &mut Vec<Effect>) {
         let lane = if self.reads.has(call) { &mut self.reads } else { &mut self.trades };
         let error = match result {
             Err(error) => error,
             Ok(reply) => {
                 if lane.succeed(call, reply, effects) {
-                    self.last_failure = None;
+                    self.failed_through = None;
                     return;
                 }
                 CallError::Broken("an answer that does not fit the request".into())
             }
         };
         // A call that was abandoned before is not found any more: its units are on their way again already.
-        if let Some(failed) = lane.fail(call, is_certainly_not_taken(&error)) {
-            self.after_failure(failed, &error, now, effects);
+        if let Some(replica) = lane.fail(call, is_certainly_not_taken(&error)) {
+            self.after_failure(call, replica, &error, now, effects);
         }
     }
 
-    fn after_failure(&mut self, failed: FailedCall, error: &CallError, now: Moment, effects: &mut Vec<Effect>) {
+    fn after_failure(
+        &mut self,
+        call: CallId,
+        replica: ReplicaId,
+        error: &CallError,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
         let answered = if let CallError::Answered(error) = error { Some(error) } else { None };
         let is_busy = answered.is_some_and(|error| error.kind == ErrorKind::Overloaded);
         // One leader's end fails all requests under way at once. Only a request sent after that shows that sending
         // again at once does not help.
-        let is_repeated = self.last_failure.is_some_and(|last| failed.sent_at >= last);
+        let is_repeated = self.failed_through.is_some_and(|newest| call > newest);
         if is_busy || is_repeated {
             self.resume_at = now.plus(RETRY_PAUSE);
         }
-        self.last_failure = Some(now);
+        self.failed_through = Some(self.next_call);
         if !is_busy {
-            self.scout.drop_route(failed.replica, answered.and_then(|error| error.leader), now, effects);
+            self.scout.drop_route(replica, answered.and_then(|error| error.leader), now, effects);
         }
     }
 

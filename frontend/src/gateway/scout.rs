@@ -1,9 +1,6 @@
 //! Finds the leader: replicas are asked highest id first, and only one that confirms that it leads gets work.
 
-use std::{
-    collections::BTreeMap,
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use bazaar_domain::{
     ApiError, ErrorKind, Moment, ReplicaId,
@@ -127,13 +124,7 @@ impl Scout {
     }
 
     /// A call to this replica failed: if work goes there, it does no longer, and a sweep starts at once.
-    pub fn drop_route(
-        &mut self,
-        replica: ReplicaId,
-        hint: Option<ReplicaId>,
-        now: Moment,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub fn drop_route(&mut self, replica: ReplicaId, hint: Option<ReplicaId>, now: Moment, effects: &mut Vec<Effect>) {
         if self.route.is_some_and(|route| route.replica == replica) {
             self.route = None;
             self.start_sweep(hint, now, effects);
@@ -223,11 +214,8 @@ impl Scout {
         // leader work goes to was replaced.
         let newer = self.route.is_some_and(|route| health.term > route.term);
         if current || newer {
-            self.route = Some(Route {
-                replica: probe.replica,
-                term: health.term,
-                quorum_ack_age_ms: health.quorum_ack_age_ms,
-            });
+            self.route =
+                Some(Route { replica: probe.replica, term: health.term, quorum_ack_age_ms: health.quorum_ack_age_ms });
             self.sweep = None;
             self.next_check = now.plus(self.check_every);
         }

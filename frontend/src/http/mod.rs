@@ -123,7 +123,8 @@ pub(crate) fn request_id(request: &Request) -> RequestId {
 
 /// The one parameter of a path, percent-decoded.
 pub(crate) fn path_text(path: Result<Path<String>, PathRejection>) -> Result<String, ApiFailure> {
-    path.map(|Path(text)| text).map_err(|error| ApiFailure::invalid(format!("the path is wrong: {}", error.body_text())))
+    path.map(|Path(text)| text)
+        .map_err(|error| ApiFailure::invalid(format!("the path is wrong: {}", error.body_text())))
 }
 
 /// The stock that a path names.

@@ -63,10 +63,7 @@ pub(super) struct PageQuery {
 }
 
 /// `GET /orders?after=&limit=`, and the older `GET /orders?order_no=7`.
-pub(super) async fn page(
-    State(app): State<Arc<App>>,
-    Query(query): Query<PageQuery>,
-) -> Result<Response, ApiFailure> {
+pub(super) async fn page(State(app): State<Arc<App>>, Query(query): Query<PageQuery>) -> Result<Response, ApiFailure> {
     if let Some(number) = query.order_no {
         return legacy::older_order(&app, &number).await;
     }

@@ -40,7 +40,8 @@ impl TradeKey {
         match (keys.next(), keys.next()) {
             (None, _) => Ok(Self::fresh()),
             (Some(header), None) => {
-                let invalid = |_| not_applied(ApiError::invalid("an idempotency key is 1 to 255 printable ASCII characters"));
+                let invalid =
+                    |_| not_applied(ApiError::invalid("an idempotency key is 1 to 255 printable ASCII characters"));
                 let key = header.to_str().map_err(|_| ()).and_then(|text| IdempotencyKey::new(text).map_err(|_| ()));
                 Ok(Self { key: key.map_err(invalid)?, header: header.clone(), is_made_here: false })
             }

@@ -152,7 +152,7 @@ async fn requests_that_break_http_are_refused_and_trade_nothing() {
     let body = r#"{"name":"GameStart","type":"buy","quantity":1}"#;
     let length = body.len();
     let head = "POST /orders HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
-    let many = format!("GET /stocks/GameStart HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n", "x".repeat(70_000));
+    let many = format!("GET /stocks/GameStart HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n", "x".repeat(500_000));
     let cases = [
         format!("{head}content-length: {length}\r\ncontent-length: 3\r\n\r\n{body}"),
         format!("{head}content-length: -1\r\n\r\n{body}"),

@@ -29,7 +29,7 @@ use bazaar_domain::{
     order::{Decision, StoredOutcome},
 };
 use bazaar_frontend::{Listeners, run};
-use bazaar_service::{ApiFailure, RequestId, Record, http::edge};
+use bazaar_service::{ApiFailure, Record, RequestId, http::edge};
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -121,8 +121,7 @@ pub(crate) async fn start(settings: &str, lease_millis: u64) -> Bazaar {
         requests: Vec::new(),
         ids: Vec::new(),
     };
-    let shared =
-        Arc::new(Shared { world: Mutex::new(world), fetches: AtomicUsize::new(0), gate: Mutex::new(None) });
+    let shared = Arc::new(Shared { world: Mutex::new(world), fetches: AtomicUsize::new(0), gate: Mutex::new(None) });
     let catalog = serve(catalog_routes(Arc::clone(&shared))).await;
     let mut text = format!("[frontend]\n{settings}\n[catalog]\nservice = \"{catalog}\"\n");
     for id in 1..=3 {

@@ -44,9 +44,8 @@ async fn a_trade_with_the_older_fields() {
 #[tokio::test]
 async fn a_failed_trade_with_the_older_fields() {
     let bazaar = bazaar_with("trade_deadline_ms = 200").await;
-    let trade = |name: &str, quantity: &str| {
-        format!(r#"{{"stock_name":"{name}","trade_type":"buy","quantity":{quantity}}}"#)
-    };
+    let trade =
+        |name: &str, quantity: &str| format!(r#"{{"stock_name":"{name}","trade_type":"buy","quantity":{quantity}}}"#);
     let missing = bazaar.post("/orders", trade("Nobody", "1")).await;
     let text: serde_json::Value = missing.json();
     assert_eq!((missing.status, text), (404, serde_json::json!({"order_no": -1, "message": "stock not found"})));
@@ -70,7 +69,8 @@ async fn a_trade_as_a_form() {
     let answer = form(&bazaar, "name=GameStart&quantity=3&order_type=sell").await;
     assert_eq!(plain(&answer), (200, r#"{"data":{"transaction_number":1,"stock_version":2}}"#));
     assert!(!answer.header("idempotency-key").is_empty());
-    for body in ["", "name=GameStart", "name=GameStart&quantity=0&order_type=buy", "name=a&quantity=1&order_type=take"] {
+    for body in ["", "name=GameStart", "name=GameStart&quantity=0&order_type=buy", "name=a&quantity=1&order_type=take"]
+    {
         let answer = form(&bazaar, body).await;
         assert_eq!((answer.status, answer.kind().as_str()), (400, "invalid_request"), "{body}");
     }

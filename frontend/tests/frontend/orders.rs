@@ -7,8 +7,9 @@ use crate::fakes::{Bazaar, bazaar};
 async fn with_orders(count: usize) -> Bazaar {
     let bazaar = bazaar().await;
     for number in 1..=count {
-        let answer = bazaar.post_keyed(&format!("key/{number} ?"), r#"{"name":"BoarCo","type":"sell","quantity":2}"#);
-        assert_eq!(answer.await.status, 200);
+        let key = format!("key/{number} ?");
+        let answer = bazaar.post_keyed(&key, r#"{"name":"BoarCo","type":"sell","quantity":2}"#).await;
+        assert_eq!(answer.status, 200);
     }
     bazaar
 }

@@ -94,8 +94,7 @@ async fn a_catalog_that_cannot_be_reached_is_told_as_such() {
                 peers = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n";
     let config = Arc::new(bazaar_domain::config::ClusterConfig::parse(text).unwrap());
     let bind = || async { tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap() };
-    let listeners =
-        bazaar_frontend::Listeners { public: bind().await, internal: bind().await, admin: bind().await };
+    let listeners = bazaar_frontend::Listeners { public: bind().await, internal: bind().await, admin: bind().await };
     let public = listeners.public.local_addr().unwrap();
     tokio::spawn(bazaar_frontend::run(listeners, config, tokio_util::sync::CancellationToken::new()));
     let answer = got(reqwest::Client::new().get(format!("http://{public}/stocks/GameStart"))).await;
@@ -158,13 +157,8 @@ async fn a_fetch_that_an_invalidation_overtook_is_answered_but_not_kept() {
     *bazaar.shared.gate.lock().unwrap() = Some(Arc::clone(&gate));
     let tasks = lookups(&bazaar, 1).await;
     let index = bazaar.shared.world().log_index + 1;
-    let batch = InvalidationBatch {
-        incarnation: 1,
-        session: 1,
-        batch: 1,
-        index,
-        names: vec!["GameStart".parse().unwrap()],
-    };
+    let batch =
+        InvalidationBatch { incarnation: 1, session: 1, batch: 1, index, names: vec!["GameStart".parse().unwrap()] };
     let url = format!("http://{}/invalidation", bazaar.internal);
     let ack: bazaar_domain::internal::InvalidationAck =
         Caller::new().post(&url, &batch, std::time::Duration::from_secs(5), None).await.unwrap();

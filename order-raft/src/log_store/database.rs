@@ -46,7 +46,8 @@ pub(super) struct Changes(WriteBatch);
 impl Database {
     /// Opens the database, or makes it.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
-        let families = [ColumnFamilyDescriptor::new(LOG, log_options()), ColumnFamilyDescriptor::new(META, meta_options())];
+        let families =
+            [ColumnFamilyDescriptor::new(LOG, log_options()), ColumnFamilyDescriptor::new(META, meta_options())];
         let db = DB::open_cf_descriptors(&database_options(), path, families)
             .with_context(|| format!("the Raft log in {} cannot be opened", path.display()))?;
         Ok(Self { db, path: path.to_owned() })

@@ -24,8 +24,8 @@ use openraft::{
 };
 use tokio::sync::oneshot;
 
-use self::store::Store;
 pub use self::store::LogPositions;
+use self::store::Store;
 use crate::raft_types::{Entry, LogId, TypeConfig, Vote};
 
 /// Entries of one message to a follower, and of one step of apply, in encoded bytes; at least one entry is taken.
@@ -143,10 +143,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
         let positions = self.positions();
-        Ok(LogState {
-            last_purged_log_id: positions.purged,
-            last_log_id: positions.last.or(positions.purged),
-        })
+        Ok(LogState { last_purged_log_id: positions.purged, last_log_id: positions.last.or(positions.purged) })
     }
 
     async fn get_log_reader(&mut self) -> Self {

@@ -232,7 +232,9 @@ impl Store {
 
     fn write(&self, changes: Changes) -> io::Result<()> {
         self.fatal.check()?;
-        self.db.write(changes).map_err(|message| self.fatal.report(format!("the Raft log cannot be written: {message}")))
+        self.db
+            .write(changes)
+            .map_err(|message| self.fatal.report(format!("the Raft log cannot be written: {message}")))
     }
 }
 

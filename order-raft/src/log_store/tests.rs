@@ -195,7 +195,8 @@ async fn what_was_not_synced_is_not_acknowledged_after_a_failed_sync() {
         *told.lock().unwrap() = text;
     };
     let failing = || Err("no space left on device".to_owned());
-    let mut log = LogStore { store: Arc::new(Store::open_with_sync(folder.path(), on_fatal, move |_| failing()).unwrap()) };
+    let mut log =
+        LogStore { store: Arc::new(Store::open_with_sync(folder.path(), on_fatal, move |_| failing()).unwrap()) };
 
     let (sender, receiver) = TypeConfig::oneshot();
     log.append([blank(1, 0)], IOFlushed::signal(sender)).await.unwrap();

@@ -165,7 +165,10 @@ mod tests {
         else {
             panic!("another call")
         };
-        assert_eq!((id, found.vote, found.prev_log_id, found.leader_commit), (9, append.vote, append.prev_log_id, None));
+        assert_eq!(
+            (id, found.vote, found.prev_log_id, found.leader_commit),
+            (9, append.vote, append.prev_log_id, None)
+        );
         assert_eq!(found.entries, append.entries);
     }
 

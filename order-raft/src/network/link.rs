@@ -65,7 +65,8 @@ impl Link {
     }
 
     async fn find(&self, deadline: Instant) -> Result<Found, CallError> {
-        let late = || CallError::Unreachable(format!("replica {} at {} cannot be reached yet", self.target(), self.address));
+        let late =
+            || CallError::Unreachable(format!("replica {} at {} cannot be reached yet", self.target(), self.address));
         timeout_at(deadline, self.find_untimed()).await.unwrap_or_else(|_| Err(late()))
     }
 
@@ -107,12 +108,7 @@ impl Link {
     }
 }
 
-async fn call_on(
-    connection: &Connection,
-    call: Call,
-    deadline: Instant,
-    limit: Duration,
-) -> Result<Answer, CallError> {
+async fn call_on(connection: &Connection, call: Call, deadline: Instant, limit: Duration) -> Result<Answer, CallError> {
     let in_flight = timeout_at(deadline, connection.start(call)).await.unwrap_or(Err(CallError::Timeout(limit)))?;
     in_flight.answer(deadline.saturating_duration_since(Instant::now())).await
 }

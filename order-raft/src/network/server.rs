@@ -144,7 +144,10 @@ impl<P: RaftPeer> Server<P> {
         let hello: Hello = frame::decode(&first)?;
         if let Err(refusal) = self.identity.check(&hello).and_then(|()| self.peer.admits()) {
             frames.send(frame::encode(&HelloReply::Refused(refusal.0.clone()))).await?;
-            return Err(io::Error::other(format!("replica {} of '{}' is refused: {refusal}", hello.from, hello.cluster_id)));
+            return Err(io::Error::other(format!(
+                "replica {} of '{}' is refused: {refusal}",
+                hello.from, hello.cluster_id
+            )));
         }
         frames.send(frame::encode(&HelloReply::Welcome)).await?;
         frame::allow_large(frames);

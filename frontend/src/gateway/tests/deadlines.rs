@@ -13,10 +13,7 @@ fn a_trade_that_was_never_sent_was_not_applied() {
     bench.run_to_with(TRADE_DEADLINE_MS, |_| Err(CallError::Refused));
     let error = bench.error_of(id);
     assert_eq!((error.code, error.kind, error.outcome), (503, ErrorKind::NoQuorum, Some(TradeFate::NotApplied)));
-    assert_eq!(
-        error.message,
-        "no_quorum: 0 of 3 replicas reachable, need 2; 1: refused, 2: refused, 3: refused"
-    );
+    assert_eq!(error.message, "no_quorum: 0 of 3 replicas reachable, need 2; 1: refused, 2: refused, 3: refused");
 }
 
 #[test]
@@ -104,8 +101,12 @@ fn op() -> impl Strategy<Value = Op> {
         (1..4_usize).prop_map(Op::Trades),
         Just(Op::Read),
         (1..700_u64).prop_map(Op::Wait),
-        (any::<bool>(), any::<bool>(), 1..4_u64, any::<bool>())
-            .prop_map(|(oldest, leads, term, reached)| Op::Probe { oldest, leads, term, reached }),
+        (any::<bool>(), any::<bool>(), 1..4_u64, any::<bool>()).prop_map(|(oldest, leads, term, reached)| Op::Probe {
+            oldest,
+            leads,
+            term,
+            reached
+        }),
         (any::<bool>(), 0..4_u8).prop_map(|(oldest, how)| Op::Call { oldest, how }),
     ]
 }
