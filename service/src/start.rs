@@ -28,7 +28,7 @@ pub struct CommonArgs {
     #[arg(long, env = "BAZAAR_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
     /// Which log lines are written, e.g. `info` or `warn,bazaar_order_raft=debug`.
-    #[arg(long, env = "BAZAAR_LOG", default_value = "info,openraft=warn", value_name = "FILTER")]
+    #[arg(long, env = "BAZAAR_LOG", default_value = "info,openraft=error", value_name = "FILTER")]
     pub log: String,
 }
 

@@ -14,7 +14,7 @@ use bazaar_domain::{
     internal::{OrderReadAnswer, SubmitTrades, Submitted},
 };
 use bazaar_service::{CallError, Caller, Clock};
-use metrics::{Counter, Histogram, counter, gauge, histogram};
+use metrics::{Counter, counter, gauge};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot},
     task::JoinSet,
@@ -44,7 +44,9 @@ struct Pending {
 }
 
 struct Meters {
-    batch_trades: Histogram,
+    /// Trades sent, divided by requests sent, is the size of a shared request.
+    sent_trades: Counter,
+    sent_requests: Counter,
     failed_calls: Counter,
     new_leaders: Counter,
 }
@@ -77,7 +79,8 @@ impl Shell {
             (replica.id, Addresses { service, health: url("health"), orders: url("orders"), reads: url("reads") })
         });
         let meters = Meters {
-            batch_trades: histogram!("bazaar_frontend_gateway_batch_trades"),
+            sent_trades: counter!("bazaar_frontend_gateway_sent_trades_total"),
+            sent_requests: counter!("bazaar_frontend_gateway_sent_trade_requests_total"),
             failed_calls: counter!("bazaar_frontend_gateway_failed_calls_total"),
             new_leaders: counter!("bazaar_frontend_gateway_new_leaders_total"),
         };
@@ -159,7 +162,8 @@ impl Shell {
         let addresses = &self.addresses[&replica];
         let url = match &request {
             Request::Trades(trades) => {
-                self.meters.batch_trades.record(trades.len() as f64);
+                self.meters.sent_trades.increment(trades.len() as u64);
+                self.meters.sent_requests.increment(1);
                 addresses.orders.clone()
             }
             Request::Reads(_) => addresses.reads.clone(),
