@@ -21,7 +21,10 @@ impl Trade {
     /// Two trades under one key are the same if their fingerprints are equal: the first eight bytes of the
     /// BLAKE3 hash of what was asked.
     pub fn fingerprint(&self) -> u64 {
-        fingerprint(0, &[self.name.as_str().as_bytes(), self.side.as_str().as_bytes(), &self.quantity.get().to_be_bytes()])
+        fingerprint(
+            0,
+            &[self.name.as_str().as_bytes(), self.side.as_str().as_bytes(), &self.quantity.get().to_be_bytes()],
+        )
     }
 }
 

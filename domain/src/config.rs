@@ -293,11 +293,8 @@ pub fn parse_stocks(text: &str) -> Result<Vec<Listing>, ConfigError> {
                 return Err(ConfigError(format!("stock {}: quantity is above its maximum", stock.name)));
             }
             let key = IdempotencyKey::new(&format!("initial-listing:{}", stock.name)).expect("a short ASCII text");
-            let change = ListingChange::List {
-                price: stock.price,
-                quantity: stock.quantity,
-                max_quantity: stock.max_quantity,
-            };
+            let change =
+                ListingChange::List { price: stock.price, quantity: stock.quantity, max_quantity: stock.max_quantity };
             Ok(Listing { key, name: stock.name, change })
         })
         .collect()

@@ -16,6 +16,8 @@ pub enum ErrorKind {
     MethodNotAllowed,
     /// The body is larger than this path takes.
     PayloadTooLarge,
+    /// The header is larger than is taken.
+    HeaderTooLarge,
     /// The body is of another media type or content encoding.
     UnsupportedMediaType,
     /// The request took too long to arrive.
@@ -67,6 +69,7 @@ impl ErrorKind {
             Self::UnsupportedMediaType => 415,
             Self::WrongCluster | Self::NotLeader => 421,
             Self::KeyReused => 422,
+            Self::HeaderTooLarge => 431,
             Self::Internal => 500,
             Self::NoLeader | Self::NoQuorum | Self::Overloaded | Self::CatalogUnavailable => 503,
             Self::OutcomeUnknown => 504,
@@ -80,6 +83,7 @@ impl ErrorKind {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::PayloadTooLarge => "payload_too_large",
+            Self::HeaderTooLarge => "header_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::RequestTimeout => "request_timeout",
             Self::StockNotFound => "stock_not_found",

@@ -76,10 +76,9 @@ pub fn decide(stock: Option<&Stock>, trade: &Trade) -> Result<Stock, Rejection> 
     let stock = stock.ok_or(Rejection::StockNotFound)?;
     let traded = trade.quantity.get();
     let quantity = match trade.side {
-        Side::Buy => stock
-            .quantity
-            .checked_sub(traded)
-            .ok_or(Rejection::InsufficientQuantity { available: stock.quantity })?,
+        Side::Buy => {
+            stock.quantity.checked_sub(traded).ok_or(Rejection::InsufficientQuantity { available: stock.quantity })?
+        }
         Side::Sell => grown(stock, traded)?,
     };
     let trade_volume = stock

@@ -114,7 +114,8 @@ proptest! {
 
 #[test]
 fn quantities_are_whole_numbers_in_range() {
-    for text in ["0", "-1", "1.5", "\"5\"", "1e3", "null", "9223372036854775808", "18446744073709551616", "1000000001"] {
+    for text in ["0", "-1", "1.5", "\"5\"", "1e3", "null", "9223372036854775808", "18446744073709551616", "1000000001"]
+    {
         assert!(serde_json::from_str::<Quantity>(text).is_err(), "{text}");
     }
     assert_eq!(serde_json::from_str::<Quantity>("1000000000").unwrap().get(), TRADE_QUANTITY_MAX);

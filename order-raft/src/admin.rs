@@ -7,7 +7,10 @@ use axum::{
     extract::State,
     routing::{get, post},
 };
-use bazaar_domain::{Command, ErrorKind, api::{Data, DigestView}};
+use bazaar_domain::{
+    Command, ErrorKind,
+    api::{Data, DigestView},
+};
 use bazaar_service::{ApiFailure, Json, Query, http::liveness_and_metrics};
 use openraft::EntryPayload;
 use serde::Deserialize;
@@ -127,7 +130,9 @@ async fn log(State(node): Shared, Query(query): Query<LogQuery>) -> Answer {
 fn decoded(entry: &Entry) -> Result<Value, ApiFailure> {
     let (kind, items) = match &entry.payload {
         EntryPayload::Blank => ("blank", json!([])),
-        EntryPayload::Membership(membership) => ("membership", json!([{ "voters": membership.voter_ids().collect::<Vec<_>>() }])),
+        EntryPayload::Membership(membership) => {
+            ("membership", json!([{ "voters": membership.voter_ids().collect::<Vec<_>>() }]))
+        }
         EntryPayload::Normal(command) => {
             match command.decode().map_err(|error| ApiFailure::new(ErrorKind::Internal, error.to_string()))? {
                 Command::Trades(trades) => ("trades", json!(trades)),
@@ -144,7 +149,10 @@ struct DigestQuery {
     number: Option<u64>,
 }
 
-async fn digest(State(node): Shared, Query(query): Query<DigestQuery>) -> Result<axum::Json<Data<DigestView>>, ApiFailure> {
+async fn digest(
+    State(node): Shared,
+    Query(query): Query<DigestQuery>,
+) -> Result<axum::Json<Data<DigestView>>, ApiFailure> {
     let totals = node.state.totals();
     let number = query.number.unwrap_or(totals.orders);
     let db = node.state.db();

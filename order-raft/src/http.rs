@@ -70,11 +70,11 @@ async fn ready(State(node): Shared) -> Response {
 
 async fn submit_trades(State(node): Shared, id: axum::Extension<RequestId>, request: Request) -> Response {
     let request_headers = request.headers().clone();
-    let body = match <Payload<INTERNAL_BODY_BYTES_MAX> as axum::extract::FromRequest<()>>::from_request(request, &()).await
-    {
-        Ok(Payload(body)) => body,
-        Err(failure) => return failure.into_response(),
-    };
+    let body =
+        match <Payload<INTERNAL_BODY_BYTES_MAX> as axum::extract::FromRequest<()>>::from_request(request, &()).await {
+            Ok(Payload(body)) => body,
+            Err(failure) => return failure.into_response(),
+        };
     let media_type = request_headers.get(header::CONTENT_TYPE);
     if media_type.is_some_and(|found| is_media_type(found.as_bytes(), RECORD_MEDIA_TYPE)) {
         return match codec::decode::<SubmitTrades>(&body) {
@@ -180,10 +180,7 @@ struct PageQuery {
     limit: Option<usize>,
 }
 
-async fn order_page(
-    State(node): Shared,
-    Query(query): Query<PageQuery>,
-) -> Result<axum::Json<OrderPage>, ApiFailure> {
+async fn order_page(State(node): Shared, Query(query): Query<PageQuery>) -> Result<axum::Json<OrderPage>, ApiFailure> {
     let limit = query.limit.unwrap_or(PAGE_ORDERS_DEFAULT);
     if !(1..=PAGE_ORDERS_MAX).contains(&limit) {
         return Err(ApiFailure::invalid(format!("limit is 1 to {PAGE_ORDERS_MAX}")));

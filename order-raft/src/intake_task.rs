@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use bazaar_domain::{
-    ApiError, Command, ErrorKind, Listing, Trade, TradeFate, internal::Submitted,
-};
+use bazaar_domain::{ApiError, Command, ErrorKind, Listing, Trade, TradeFate, internal::Submitted};
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -131,8 +129,11 @@ impl Shell {
                 }
                 Effect::Unknown { request } => self.reply(
                     request,
-                    Err(ApiError::new(ErrorKind::OutcomeUnknown, "the leadership changed; send it again with the same key")
-                        .with_outcome(TradeFate::Unknown)),
+                    Err(ApiError::new(
+                        ErrorKind::OutcomeUnknown,
+                        "the leadership changed; send it again with the same key",
+                    )
+                    .with_outcome(TradeFate::Unknown)),
                 ),
                 Effect::Overloaded { request } => {
                     self.items.remove(&request);

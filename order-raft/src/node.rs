@@ -98,8 +98,7 @@ impl Node {
                 .with_leader(self.standing().leader)
         };
         let confirmed = async {
-            let (read_index, _) =
-                self.raft.get_read_log_id(ReadPolicy::ReadIndex).await.map_err(|_| moved_on())?;
+            let (read_index, _) = self.raft.get_read_log_id(ReadPolicy::ReadIndex).await.map_err(|_| moved_on())?;
             self.wait_applied(read_index.index()).await;
             self.gate.pass(read_index.index()).await.map_err(|LeadershipLost| moved_on())?;
             self.read_released(reads, &moved_on).await
@@ -207,10 +206,8 @@ impl Node {
 
     fn take_report(&self, report: &RaftMetrics) {
         let after = Standing::of(report);
-        let before = std::mem::replace(
-            &mut *self.standing.write().unwrap_or_else(PoisonError::into_inner),
-            after.clone(),
-        );
+        let before =
+            std::mem::replace(&mut *self.standing.write().unwrap_or_else(PoisonError::into_inner), after.clone());
         let leads = (after.role == Role::Leader).then_some(after.term);
         if self.gate.term() != leads {
             self.gate.set_term(leads);

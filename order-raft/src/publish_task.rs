@@ -93,7 +93,12 @@ fn start(context: &Context, caller: &Caller, effect: Effect) -> Started {
         }
         Effect::SendInventory { heals } => {
             let inventory = context.state.inventory_snapshot(&context.cluster_id, heals);
-            tracing::info!(index = inventory.index, stocks = inventory.stocks.len(), heals, "sending the inventory to the catalog");
+            tracing::info!(
+                index = inventory.index,
+                stocks = inventory.stocks.len(),
+                heals,
+                "sending the inventory to the catalog"
+            );
             let url = format!("{}/inventory", context.catalog);
             Started::Call(Box::pin(async move { (Vec::new(), caller.post(&url, &inventory, timeout, None).await) }))
         }

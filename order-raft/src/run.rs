@@ -14,7 +14,8 @@ use bazaar_domain::{
     config::ClusterConfig,
 };
 use bazaar_service::{
-    ApiFailure, Clock, HttpLimits, data_dir::DataDir,
+    ApiFailure, Clock, HttpLimits,
+    data_dir::DataDir,
     http::{edge, liveness_and_metrics, metrics_handle},
     serve,
 };
@@ -24,8 +25,17 @@ use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin, events::Events, gate::Gate, http, identity::Identity, intake_task, log_store::LogStore,
-    node::Node, publish_task, raft_types::Member, standing::Standing,
+    admin,
+    events::Events,
+    gate::Gate,
+    http,
+    identity::Identity,
+    intake_task,
+    log_store::LogStore,
+    node::Node,
+    publish_task,
+    raft_types::Member,
+    standing::Standing,
     state_machine::{State, adapter::StateMachine},
 };
 
@@ -114,9 +124,10 @@ async fn start(
         std::time::Duration::from_millis(config.raft.election_max_ms),
     );
     let raft_config = Arc::new(raft_config(&config, &identity.cluster_id).validate()?);
-    let raft = openraft::Raft::new(options.id, raft_config, network, log.clone(), StateMachine::new(Arc::clone(&state)))
-        .await
-        .context("Raft cannot start")?;
+    let raft =
+        openraft::Raft::new(options.id, raft_config, network, log.clone(), StateMachine::new(Arc::clone(&state)))
+            .await
+            .context("Raft cannot start")?;
     if !raft.is_initialized().await? {
         // All replicas of the configuration write the same first entry; whoever does it first starts the cluster.
         raft.initialize(members).await.context("the cluster cannot be bootstrapped")?;

@@ -3,12 +3,7 @@
 use std::time::Duration;
 
 use axum::http::header;
-use bazaar_domain::{
-    ApiError,
-    api::ErrorBody,
-    codec,
-    internal::headers,
-};
+use bazaar_domain::{ApiError, api::ErrorBody, codec, internal::headers};
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 

@@ -50,7 +50,8 @@ impl DataDir {
                 bail!("{shown} is a data directory of '{}', this process needs '{}'", found.trim(), mark.trim());
             }
         }
-        let lock = File::create(path.join(LOCK)).with_context(|| format!("the data directory {shown} cannot be written"))?;
+        let lock =
+            File::create(path.join(LOCK)).with_context(|| format!("the data directory {shown} cannot be written"))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => bail!("the data directory {shown} is in use by another process"),

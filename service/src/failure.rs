@@ -4,11 +4,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use bazaar_domain::{
-    ApiError, ErrorKind, Rejection,
-    api::ErrorBody,
-    words::InvalidWord,
-};
+use bazaar_domain::{ApiError, ErrorKind, Rejection, api::ErrorBody, words::InvalidWord};
 use serde_json::json;
 
 /// An [`ApiError`] as an HTTP answer.

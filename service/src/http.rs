@@ -11,12 +11,14 @@ use axum::{
     routing::get,
 };
 use bazaar_domain::{ApiError, ErrorKind, internal::headers};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
 use crate::failure::{ApiFailure, problem_response};
 
+/// Largest header that is taken. The server beneath stops reading at about the same size, but not exactly there.
+const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// Longest request id that is taken over from a client; a longer one is replaced.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
@@ -24,12 +26,30 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 #[derive(Debug, Clone)]
 pub struct RequestId(pub HeaderValue);
 
+tokio::task_local! {
+    static CURRENT: RequestId;
+}
+
 impl RequestId {
     /// A new id.
     pub fn fresh() -> Self {
         let mut buffer = uuid::Uuid::encode_buffer();
         let text = uuid::Uuid::now_v7().hyphenated().encode_lower(&mut buffer);
         Self(HeaderValue::from_str(text).expect("a UUID is ASCII"))
+    }
+
+    /// The id of the request that this task serves, if it serves one.
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(Clone::clone).ok()
+    }
+
+    /// The id under which this request travels on together with `others` more.
+    #[must_use]
+    pub fn shared_with(&self, others: usize) -> Self {
+        match HeaderValue::from_str(&format!("{}+{others}", self.as_str())) {
+            Ok(id) if others > 0 => Self(id),
+            _ => self.clone(),
+        }
     }
 
     /// The id as text.
@@ -53,17 +73,24 @@ pub fn edge(routes: Router) -> Router {
 }
 
 async fn carry_request_id(mut request: Request, next: Next) -> Response {
-    let own = request.headers().get(headers::REQUEST_ID).filter(|id| {
-        !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && id.to_str().is_ok()
-    });
+    let header_bytes: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if header_bytes > HEADER_BYTES_MAX {
+        return ApiFailure::new(ErrorKind::HeaderTooLarge, "the request's header is larger than 64 KiB")
+            .into_response();
+    }
+    let own = request
+        .headers()
+        .get(headers::REQUEST_ID)
+        .filter(|id| !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && id.to_str().is_ok());
     let id = own.cloned().map_or_else(RequestId::fresh, RequestId);
     let wants_problem = request
         .headers()
         .get(header::ACCEPT)
         .is_some_and(|accept| accept.as_bytes().windows(24).any(|part| part == b"application/problem+json"));
-    let span = tracing::debug_span!("request", id = id.as_str(), method = %request.method(), path = request.uri().path());
+    let span =
+        tracing::debug_span!("request", id = id.as_str(), method = %request.method(), path = request.uri().path());
     request.extensions_mut().insert(id.clone());
-    let mut response = next.run(request).instrument(span).await;
+    let mut response = CURRENT.scope(id.clone(), next.run(request).instrument(span)).await;
     if wants_problem && let Some(error) = response.extensions().get::<ApiError>() {
         let mut problem = problem_response(error);
         for (name, value) in response.headers() {
@@ -91,11 +118,12 @@ pub fn liveness() -> Router {
 pub fn metrics_handle() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE.get_or_init(|| {
-        let buckets = [
-            0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
-        ];
+        let seconds =
+            [0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+        let counts = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0, 4_096.0, 8_192.0];
         PrometheusBuilder::new()
-            .set_buckets(&buckets)
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &seconds)
+            .and_then(|builder| builder.set_buckets(&counts))
             .expect("there are buckets")
             .install_recorder()
             .expect("this is the only recorder of the process")

@@ -34,10 +34,9 @@ async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, ApiFailure> {
     let collected = tokio::time::timeout(BODY_READ_TIMEOUT, Limited::new(body, bytes_max).collect()).await;
     match collected {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiFailure::new(
-            ErrorKind::PayloadTooLarge,
-            format!("the body is larger than {bytes_max} bytes"),
-        )),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(ApiFailure::new(ErrorKind::PayloadTooLarge, format!("the body is larger than {bytes_max} bytes")))
+        }
         Ok(Err(error)) => Err(ApiFailure::invalid(format!("the body could not be read: {error}"))),
         Err(_) => Err(ApiFailure::new(ErrorKind::RequestTimeout, "the body did not arrive within 10 seconds")),
     }
@@ -62,7 +61,8 @@ impl<S: Sync, T: DeserializeOwned, const MAX: usize> FromRequest<S> for Json<T, 
 /// # Errors
 /// `invalid_request`, with what is wrong and where.
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiFailure> {
-    serde_json::from_slice(body).map_err(|error| ApiFailure::invalid(format!("the body is not what is expected: {error}")))
+    serde_json::from_slice(body)
+        .map_err(|error| ApiFailure::invalid(format!("the body is not what is expected: {error}")))
 }
 
 /// Refuses a body of another media type (a missing `Content-Type` passes), and any content encoding.
@@ -115,8 +115,8 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = ApiFailure;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiFailure> {
-        axum::extract::Query::try_from_uri(&parts.uri)
-            .map(|query| Self(query.0))
-            .map_err(|error| ApiError::invalid(format!("the query is not what is expected: {}", error.body_text())).into())
+        axum::extract::Query::try_from_uri(&parts.uri).map(|query| Self(query.0)).map_err(|error| {
+            ApiError::invalid(format!("the query is not what is expected: {}", error.body_text())).into()
+        })
     }
 }

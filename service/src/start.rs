@@ -86,7 +86,10 @@ pub async fn bind(address: SocketAddr, what: &str) -> Result<TcpListener> {
     match TcpListener::bind(address).await {
         Ok(listener) => Ok(listener),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            bail!("port {} is taken: {what} cannot listen on {address}; stop what uses it or give another address", address.port())
+            bail!(
+                "port {} is taken: {what} cannot listen on {address}; stop what uses it or give another address",
+                address.port()
+            )
         }
         Err(error) => Err(error).with_context(|| format!("{what} cannot listen on {address}")),
     }

@@ -1,10 +1,6 @@
 //! Ports for clusters that run side by side in several test processes.
 
-use std::{
-    fs::File,
-    net::TcpListener,
-    ops::Range,
-};
+use std::{fs::File, net::TcpListener, ops::Range};
 
 use anyhow::{Context, Result, bail};
 

@@ -126,7 +126,8 @@ async fn a_replica_whose_folder_was_wiped_joins_without_a_vote() -> Result<()> {
     cluster.launch(Name::Replica(wiped), false)?;
     let url = format!("{}/health", cluster.url_of(Name::Replica(wiped)));
     let health =
-        wait_until("the wiped replica answers", || async { cluster.get(&url).await.ok().map(|(_, health)| health) }).await?;
+        wait_until("the wiped replica answers", || async { cluster.get(&url).await.ok().map(|(_, health)| health) })
+            .await?;
     ensure!(health["data"]["role"] == "joining", "{health}");
     ensure!(health["data"]["ready"] == false, "{health}");
     let (status, body) = cluster.trade("after-the-wipe", "S1", "buy", 1).await?;

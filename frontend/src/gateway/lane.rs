@@ -89,8 +89,9 @@ impl Lane {
         let request = if self.reads { reads_of(&units) } else { trades_of(&units) };
         let last_deadline = units.last().map_or(now, |unit| unit.deadline);
         let timeout = CALL_TIMEOUT.min(last_deadline.since(now));
+        let works = units.iter().map(|unit| unit.id).collect();
         self.calls.insert(call, Call { replica, units, expired: 0 });
-        Effect::Call { call, replica, request, timeout }
+        Effect::Call { call, replica, request, timeout, works }
     }
 
     /// Whether a call is one of this lane's.

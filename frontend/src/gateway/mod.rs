@@ -20,7 +20,7 @@ use bazaar_domain::{
     internal::{OrderRead, OrderReadAnswer},
     order::Decision,
 };
-use bazaar_service::{Caller, Clock};
+use bazaar_service::{Caller, Clock, RequestId};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::JoinHandle,
@@ -31,6 +31,8 @@ use self::words::{Answer, Work};
 /// Work on its way into the gateway's task.
 struct Submission {
     work: Work,
+    /// The client's request, for the logs of those who see the work later.
+    id: Option<RequestId>,
     reply: oneshot::Sender<Result<Answer, ApiError>>,
     /// Held until the work is answered, whether or not its client still waits.
     room: OwnedSemaphorePermit,
@@ -106,7 +108,7 @@ impl Gateway {
         let (reply, answer) = oneshot::channel();
         let is_trade = matches!(work, Work::Trade(_) | Work::Batch(_));
         // There is room: each message holds at least one permit, and the channel takes as many as there are permits.
-        if self.inbox.try_send(Submission { work, reply, room }).is_err() {
+        if self.inbox.try_send(Submission { work, id: RequestId::current(), reply, room }).is_err() {
             return Err(ApiError::new(ErrorKind::NoLeader, "this frontend is stopping; try again"));
         }
         answer.await.unwrap_or_else(|_| Err(stopped(is_trade)))

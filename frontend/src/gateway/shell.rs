@@ -13,7 +13,7 @@ use bazaar_domain::{
     config::ClusterConfig,
     internal::{OrderReadAnswer, SubmitTrades, Submitted},
 };
-use bazaar_service::{CallError, Caller, Clock};
+use bazaar_service::{CallError, Caller, Clock, RequestId};
 use metrics::{Counter, counter, gauge};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot},
@@ -39,6 +39,7 @@ struct Addresses {
 }
 
 struct Pending {
+    id: Option<RequestId>,
     reply: oneshot::Sender<Result<Answer, ApiError>>,
     _room: OwnedSemaphorePermit,
 }
@@ -127,9 +128,9 @@ impl Shell {
 
     fn take_in(&mut self, arrivals: &mut Vec<Submission>) -> Event {
         let mut works = Vec::with_capacity(arrivals.len());
-        for Submission { work, reply, room } in arrivals.drain(..) {
+        for Submission { work, id, reply, room } in arrivals.drain(..) {
             self.next_work += 1;
-            self.pending.insert(self.next_work, Pending { reply, _room: room });
+            self.pending.insert(self.next_work, Pending { id, reply, _room: room });
             works.push((self.next_work, work));
         }
         Event::Arrived(works)
@@ -145,11 +146,23 @@ impl Shell {
                     Event::ProbeDone { probe, result: result.map(|health| health.data) }
                 });
             }
-            Effect::Call { call, replica, request, timeout } => {
-                let result = self.call(replica, request, timeout);
+            Effect::Call { call, replica, request, timeout, works } => {
+                let result = self.call(replica, request, timeout, self.shared_id(&works));
                 self.tasks.spawn(async move { Event::CallDone { call, result: result.await } });
             }
         }
+    }
+
+    /// The id under which these works travel together: the first one's, and how many more there are.
+    fn shared_id(&self, works: &[WorkId]) -> Option<RequestId> {
+        let id_of = |work: &WorkId| self.pending.get(work).and_then(|pending| pending.id.as_ref());
+        let shared = works.first().and_then(id_of)?.shared_with(works.len() - 1);
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            for id in works.iter().filter_map(id_of) {
+                tracing::debug!(request = id.as_str(), travels_as = shared.as_str(), "goes to the order leader");
+            }
+        }
+        Some(shared)
     }
 
     fn call(
@@ -157,6 +170,7 @@ impl Shell {
         replica: ReplicaId,
         request: Request,
         timeout: Duration,
+        id: Option<RequestId>,
     ) -> impl Future<Output = Result<Reply, CallError>> + use<> {
         let caller = self.caller.clone();
         let addresses = &self.addresses[&replica];
@@ -171,11 +185,12 @@ impl Shell {
         async move {
             match request {
                 Request::Trades(trades) => {
-                    let submitted: Submitted = caller.post(&url, &SubmitTrades { trades }, timeout, None).await?;
+                    let submitted: Submitted =
+                        caller.post(&url, &SubmitTrades { trades }, timeout, id.as_ref()).await?;
                     Ok(Reply::Decisions(submitted.decisions))
                 }
                 Request::Reads(reads) => {
-                    let answers: Vec<OrderReadAnswer> = caller.post(&url, &reads, timeout, None).await?;
+                    let answers: Vec<OrderReadAnswer> = caller.post(&url, &reads, timeout, id.as_ref()).await?;
                     Ok(Reply::Reads(answers))
                 }
             }

@@ -116,6 +116,8 @@ pub enum Effect {
         request: Request,
         /// How long it may take.
         timeout: Duration,
+        /// Whose work it carries, in order.
+        works: Vec<WorkId>,
     },
     /// Tell a client.
     Answer {

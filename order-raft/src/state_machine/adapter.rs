@@ -3,7 +3,10 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use futures::{Stream, StreamExt};
-use openraft::{RaftSnapshotBuilder, storage::{EntryResponder, RaftStateMachine, Snapshot}};
+use openraft::{
+    RaftSnapshotBuilder,
+    storage::{EntryResponder, RaftStateMachine, Snapshot},
+};
 
 use super::State;
 use crate::{

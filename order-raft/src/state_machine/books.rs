@@ -9,8 +9,7 @@ use std::{
 };
 
 use bazaar_domain::{
-    Command, IdempotencyKey, Listing, Order, Outcome, Rejection, Stock, StockName, Trade,
-    codec,
+    Command, IdempotencyKey, Listing, Order, Outcome, Rejection, Stock, StockName, Trade, codec,
     digest::Digest,
     internal::{ItemStatus, PublishedEntry, PublishedItem},
     inventory::{decide, decide_listing},
@@ -120,7 +119,8 @@ impl<'a, L: OutcomeLookup> Applier<'a, L> {
         match command {
             Command::Trades(trades) => {
                 for trade in trades {
-                    let decision = self.once(index, &trade.key, trade.fingerprint(), |this| this.trade(index, &trade))?;
+                    let decision =
+                        self.once(index, &trade.key, trade.fingerprint(), |this| this.trade(index, &trade))?;
                     self.note(&mut entry, decision, trade.name, PublishedItem::Trade(trade));
                 }
             }

@@ -136,8 +136,7 @@ impl Generations {
     }
 
     fn remove_old_checkpoints(&self) -> Result<()> {
-        let mut all: Vec<PathBuf> =
-            folders(&self.snapshots)?.into_iter().filter(|folder| !is_draft(folder)).collect();
+        let mut all: Vec<PathBuf> = folders(&self.snapshots)?.into_iter().filter(|folder| !is_draft(folder)).collect();
         all.sort();
         for folder in all.iter().rev().skip(CHECKPOINTS_KEPT) {
             fs::remove_dir_all(folder).with_context(|| format!("{} cannot be removed", folder.display()))?;

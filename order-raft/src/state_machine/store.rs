@@ -35,6 +35,9 @@ const WAL_BYTES_MAX: u64 = 64 << 20;
 const OPEN_FILES_MAX: i32 = 256;
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
 
+/// A stored key and its value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
 /// Up to where the log is applied, and the membership that was in force there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
@@ -211,7 +214,7 @@ impl StateDb {
     ///
     /// # Errors
     /// If the store fails.
-    pub fn dump(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreFault> {
+    pub fn dump(&self) -> Result<Vec<Row>, StoreFault> {
         let mut rows = Vec::new();
         for family in [ORDERS, OUTCOMES, STOCKS, META] {
             for row in self.db().iterator_cf(self.family(family), IteratorMode::Start) {
@@ -260,4 +263,3 @@ fn families() -> Vec<ColumnFamilyDescriptor> {
         ColumnFamilyDescriptor::new(META, plain),
     ]
 }
-

@@ -212,7 +212,10 @@ fn check_books(state: &State) {
 }
 
 mod openraft_suite {
-    use openraft::{StorageError, testing::log::{StoreBuilder, Suite}};
+    use openraft::{
+        StorageError,
+        testing::log::{StoreBuilder, Suite},
+    };
 
     use crate::{
         log_store::LogStore,
