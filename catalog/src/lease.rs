@@ -8,6 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{catalog::Catalog, leader::Leader, ledger::Serving};
 
+/// Pause before the lease is asked for again after nobody gave one.
+const RETRY_PAUSE: Duration = Duration::from_millis(30);
+
 /// Renews the lease until the shutdown, and logs when lookups begin or cease to be answered.
 pub(crate) async fn keep(catalog: Arc<Catalog>, leader: Arc<Leader>, every: Duration, shutdown: CancellationToken) {
     let incarnation = catalog.read().incarnation();
@@ -37,7 +40,11 @@ async fn renew(catalog: &Catalog, leader: &Leader, incarnation: u64, ticks: &mut
             let duration = Duration::from_micros(granted.grant.duration_micros);
             ledger.lease_granted(asked_at, duration, granted.grant.floor, catalog.clock.now());
         }
-        None => counter!("bazaar_catalog_lease_failures_total").increment(1),
+        None => {
+            counter!("bazaar_catalog_lease_failures_total").increment(1);
+            // An election takes a fraction of a second, and lookups wait for its end.
+            ticks.reset_after(RETRY_PAUSE);
+        }
     }
 }
 

@@ -1,8 +1,11 @@
 //! Questions to the catalog: stocks for lookups.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use bazaar_domain::{
     ApiError, ErrorKind, StockName,
     api::{Data, ErrorBody, StockView},
@@ -15,6 +18,12 @@ use crate::cache::StockAnswer;
 
 /// How long the catalog may take to answer a lookup.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a lookup is held while the catalog is there but cannot promise a current answer: longer than an election
+/// and the renewal of the catalog's lease take.
+const LOOKUP_HELD_MAX: Duration = Duration::from_secs(3);
+/// Pause before a held lookup asks again.
+const LOOKUP_PAUSE: Duration = Duration::from_millis(25);
 
 /// How current an answer has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +108,20 @@ impl Catalog {
         self.get("/livez", Consistency::Current, id).await.map(|_| ())
     }
 
+    /// Asks until the catalog can promise its answer, so that a leader's crash is a pause for those who look up, too.
     async fn get(&self, path: &str, consistency: Consistency, id: &RequestId) -> Result<(HeaderMap, Bytes), ApiError> {
+        let give_up = Instant::now() + LOOKUP_HELD_MAX;
+        loop {
+            match self.ask(path, consistency, id).await {
+                Err(Refusal::Passing(error)) if Instant::now() + LOOKUP_PAUSE >= give_up => return Err(error),
+                Err(Refusal::Passing(_)) => tokio::time::sleep(LOOKUP_PAUSE).await,
+                Err(Refusal::Final(error)) => return Err(error),
+                Ok(answer) => return Ok(answer),
+            }
+        }
+    }
+
+    async fn ask(&self, path: &str, consistency: Consistency, id: &RequestId) -> Result<(HeaderMap, Bytes), Refusal> {
         let query = if consistency == Consistency::Stale { "?consistency=stale" } else { "" };
         let url = format!("http://{}{path}{query}", self.address);
         let request = self.caller.http().get(url).timeout(LOOKUP_TIMEOUT).header(headers::REQUEST_ID, id.0.clone());
@@ -110,15 +132,24 @@ impl Catalog {
             Ok((status, head, response.bytes().await?))
         };
         let (status, head, body) =
-            called.await.map_err(|error: reqwest::Error| unavailable(&CallError::from(error)))?;
+            called.await.map_err(|error: reqwest::Error| Refusal::Final(unavailable(&CallError::from(error))))?;
         if status.is_success() {
             return Ok((head, body));
         }
-        match serde_json::from_slice::<ErrorBody>(&body) {
-            Ok(body) => Err(body.error),
-            Err(_) => Err(unavailable(&format_args!("it answered with status {status}"))),
-        }
+        Err(match serde_json::from_slice::<ErrorBody>(&body) {
+            Ok(ErrorBody { error }) if status == StatusCode::SERVICE_UNAVAILABLE => Refusal::Passing(error),
+            Ok(ErrorBody { error }) => Refusal::Final(error),
+            Err(_) => Refusal::Final(unavailable(&format_args!("it answered with status {status}"))),
+        })
     }
+}
+
+/// Why the catalog did not answer.
+enum Refusal {
+    /// It waits for a lease; that passes with the next leader.
+    Passing(ApiError),
+    /// Asking again would not help.
+    Final(ApiError),
 }
 
 fn is_stale(head: &HeaderMap) -> bool {

@@ -196,7 +196,7 @@ async fn order_page(State(node): Shared, Query(query): Query<PageQuery>) -> Resu
 }
 
 async fn lease(State(node): Shared, Record(request): Record<LeaseRequest>) -> Response {
-    match node.grant() {
+    match node.grant(request.incarnation) {
         Ok(grant) => {
             tracing::debug!(incarnation = request.incarnation, floor = grant.floor, "a lease is granted");
             Record::<_, 0>(grant).into_response()

@@ -12,7 +12,7 @@ use bazaar_domain::{
     internal::{LeaseGrant, OrderRead, OrderReadAnswer, Submitted},
 };
 use openraft::{Raft, ReadPolicy, async_runtime::watch::WatchReceiver};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -51,6 +51,8 @@ pub struct Node {
     pub events: Events,
     /// Requests on their way into the log.
     pub submissions: mpsc::Sender<Submission>,
+    /// The life of the catalog that asked for a lease last.
+    pub catalog_seen: watch::Sender<u64>,
     /// The standing as of Raft's last report.
     pub standing: RwLock<Standing>,
 }
@@ -137,12 +139,14 @@ impl Node {
         let _ = applied.wait_for(|id| crate::state_machine::index_of(*id) >= index).await;
     }
 
-    /// Grants the catalog a lease (R1, R2), if this replica leads and a quorum has answered it lately.
+    /// Grants the catalog a lease (R1, R2), if this replica leads and a quorum has answered it lately, and notes which
+    /// life of the catalog asks: a new one has to be told what it misses.
     ///
     /// # Errors
     /// `not_leader`, `no_leader` or `no_quorum`.
-    pub fn grant(&self) -> Result<LeaseGrant, ApiError> {
+    pub fn grant(&self, incarnation: u64) -> Result<LeaseGrant, ApiError> {
         let standing = self.admit().map_err(|error| ApiError { outcome: None, ..error })?;
+        self.catalog_seen.send_if_modified(|seen| std::mem::replace(seen, incarnation) != incarnation);
         let refuse = || ApiError::new(ErrorKind::NoLeader, "no lease can be given now").with_leader(standing.leader);
         if self.gate.term() != Some(standing.term) {
             return Err(refuse());

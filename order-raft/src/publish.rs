@@ -32,6 +32,11 @@ pub enum Event {
     Failed,
     /// What was to be sent is no longer in memory.
     Missing,
+    /// The catalog asked for a lease in this life of its own. A new life may have less than the last one had.
+    CatalogSeen {
+        /// Its life.
+        incarnation: u64,
+    },
     /// Time has passed.
     Tick,
 }
@@ -58,8 +63,10 @@ pub enum Effect {
 pub struct Publisher {
     leading: bool,
     applied: u64,
-    /// What the catalog has, as far as it said so in this leadership.
+    /// What the catalog has, as far as it said so in this leadership and in its present life.
     catalog_has: Option<u64>,
+    /// The life in which it said so.
+    incarnation: Option<u64>,
     in_flight: bool,
     heal: bool,
     /// What comes next was found to be gone from memory.
@@ -81,6 +88,7 @@ impl Publisher {
             Event::Replied { reply, diverged } => {
                 self.in_flight = false;
                 self.catalog_has = Some(reply.applied);
+                self.incarnation = Some(reply.incarnation);
                 self.missing = false;
                 self.heal = diverged;
                 effects.push(Effect::Exposed(reply.exposed));
@@ -93,6 +101,11 @@ impl Publisher {
             Event::Missing => {
                 self.in_flight = false;
                 self.missing = true;
+            }
+            Event::CatalogSeen { incarnation } => {
+                if self.incarnation.is_some_and(|known| known != incarnation) {
+                    self.catalog_has = None;
+                }
             }
             Event::Tick => {}
         }
@@ -194,6 +207,15 @@ mod tests {
         let reply = PublishReply { incarnation: 1, applied: 3, exposed: 3, statuses: Vec::new() };
         let effects = publisher.step(Event::Replied { reply, diverged: true }, Moment::ZERO);
         assert_eq!(effects, [Effect::Exposed(3), Effect::SendInventory { heals: true }]);
+    }
+
+    #[test]
+    fn a_catalog_that_was_started_anew_is_asked_what_it_has_even_when_nothing_new_is_there() {
+        let mut publisher = leading(3);
+        publisher.step(reply(3), Moment::ZERO);
+        assert_eq!(publisher.step(Event::CatalogSeen { incarnation: 1 }, Moment::ZERO), []);
+        let effects = publisher.step(Event::CatalogSeen { incarnation: 2 }, Moment::ZERO);
+        assert_eq!(effects, [Effect::SendAfter { previous: None }]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bazaar_domain::internal::{ItemStatus, PublishBatch, PublishReply};
 use bazaar_service::{CallError, Caller, Clock};
 use futures::future::{BoxFuture, OptionFuture};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -22,6 +23,8 @@ pub struct Context {
     pub state: Arc<State>,
     /// The release gate.
     pub gate: Arc<Gate>,
+    /// The life of the catalog that asked for a lease last.
+    pub catalog_seen: watch::Receiver<u64>,
     /// The cluster.
     pub cluster_id: String,
     /// The catalog, as `http://host:port`.
@@ -36,7 +39,7 @@ pub struct Context {
 type Call = BoxFuture<'static, (Vec<Arc<RecentEntry>>, Result<PublishReply, CallError>)>;
 
 /// Publishes until `shutdown`.
-pub async fn run(context: Context, shutdown: CancellationToken) {
+pub async fn run(mut context: Context, shutdown: CancellationToken) {
     let caller = Caller::new();
     let mut publisher = Publisher::default();
     let mut term = context.gate.watch();
@@ -55,6 +58,9 @@ pub async fn run(context: Context, shutdown: CancellationToken) {
                 vec![Event::Applied(context.state.applied_index()), Event::Leading(now.is_some())]
             }
             _ = applied.changed() => vec![Event::Applied(index_of(*applied.borrow_and_update()))],
+            Ok(()) = context.catalog_seen.changed() => {
+                vec![Event::CatalogSeen { incarnation: *context.catalog_seen.borrow_and_update() }]
+            }
             Some((sent, result)) = &mut call => {
                 call = None.into();
                 vec![answered(&sent, result)]

@@ -21,7 +21,10 @@ use bazaar_service::{
 };
 use futures::future::try_join_all;
 use openraft::{Config, SnapshotPolicy, async_runtime::watch::WatchReceiver};
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -41,6 +44,8 @@ use crate::{
 
 /// Requests that wait to be looked at by the intake, at most.
 const SUBMISSIONS_MAX: usize = 4_096;
+/// Log entries purged at a time, at most: one range tombstone each.
+const PURGE_ENTRIES_MAX: u64 = 4_096;
 /// Format of the data directory.
 const DATA_FORMAT: u32 = 1;
 /// Exit code of a replica whose disk failed.
@@ -148,12 +153,14 @@ async fn start(
         gate: Arc::clone(&gate),
         events: Events::default(),
         submissions,
+        catalog_seen: watch::Sender::new(0),
         standing,
     });
     node.events.note(0, format!("started, incarnation {}", identity.incarnation));
     let publish = publish_task::Context {
         state,
         gate: Arc::clone(&gate),
+        catalog_seen: node.catalog_seen.subscribe(),
         cluster_id: identity.cluster_id.clone(),
         catalog: format!("http://{}", config.catalog.service),
         timeout: config.leases.granted(config.leases.ttl()) * 3,
@@ -208,7 +215,7 @@ fn raft_config(config: &ClusterConfig, cluster_id: &str) -> Config {
         max_in_snapshot_log_to_keep: tuning.log_kept_entries,
         // A follower that is behind by less than what is kept is served from the log.
         replication_lag_threshold: tuning.snapshot_every_entries + tuning.log_kept_entries,
-        purge_batch_size: 4_096,
+        purge_batch_size: tuning.log_kept_entries.clamp(1, PURGE_ENTRIES_MAX),
         install_snapshot_timeout: 600_000,
         enable_pre_vote: Some(true),
         enable_leader_restore: Some(false),
