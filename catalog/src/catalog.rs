@@ -193,7 +193,9 @@ impl Catalog {
             }
         }
         histogram!("bazaar_catalog_exposure_seconds").record(started.elapsed());
-        gauge!("bazaar_catalog_exposed_index").set(self.read().exposed() as f64);
+        let index = self.read().exposed();
+        gauge!("bazaar_catalog_exposed_index").set(index as f64);
+        tracing::debug!(index, "a batch is exposed");
     }
 
     /// Reports what the catalog cannot go on after: [`crate::run`] ends with it.

@@ -167,6 +167,7 @@ impl Lookups {
     /// The catalog's push: these stocks are about to change.
     pub(crate) fn invalidate(&self, batch: &InvalidationBatch) -> InvalidationAck {
         self.counters.invalidations.increment(1);
+        tracing::debug!(index = batch.index, stocks = batch.names.len(), "stocks are about to change");
         self.change(|shelf, now| shelf.cache.invalidate(self.frontend, batch, now))
     }
 

@@ -18,6 +18,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+/// Open files and sockets that a process asks the system for.
+const OPEN_FILES_WANTED: u64 = 65_536;
+
 /// The arguments that all processes share. A flag wins over its environment variable, that over the file.
 #[derive(Debug, Clone, Args)]
 pub struct CommonArgs {
@@ -103,6 +106,10 @@ where
     Fut: Future<Output = Result<()>>,
 {
     let result = common.start_logs().and_then(|()| {
+        // Sockets and database files together need more than the usual soft limit of 1,024; the hard limit bounds it.
+        if let Err(error) = rlimit::increase_nofile_limit(OPEN_FILES_WANTED) {
+            tracing::warn!(%error, "the limit of open files could not be raised");
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
             .enable_all()

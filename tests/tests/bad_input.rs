@@ -1,0 +1,138 @@
+//! What no client can do to the service by what it sends: a clear refusal, nothing changed, and it goes on.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bazaar_tests::{Cluster, Name, wait_until};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// Silent connections that must not keep others from trading.
+const SILENT_CONNECTIONS: usize = 2_000;
+/// Longest wait for an answer to a broken request.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+
+fn address(cluster: &Cluster, name: Name) -> String {
+    cluster.url_of(name).trim_start_matches("http://").to_owned()
+}
+
+/// Sends bytes as they are and reads until the service closes, or has nothing more to say for a while.
+async fn raw(address: &str, bytes: &[u8]) -> Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    // The service may refuse, and close, before it has read all of it.
+    let _ = stream.write_all(bytes).await;
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4_096];
+    while !answer.windows(4).any(|end| end == b"\r\n\r\n") {
+        match timeout(ANSWER_TIMEOUT, stream.read(&mut buffer)).await.context("no answer and no end")? {
+            Ok(0) | Err(_) => break,
+            Ok(read) => answer.extend_from_slice(&buffer[..read]),
+        }
+    }
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+fn post(headers: &str, body: &[u8]) -> Vec<u8> {
+    [format!("POST /orders HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{headers}\r\n").as_bytes(), body]
+        .concat()
+}
+
+/// What a client may not send, and the statuses that refuse it; an empty answer is a closed connection.
+fn broken_requests() -> Vec<(&'static str, Vec<u8>, &'static [&'static str])> {
+    let trade = br#"{"name":"S1","type":"buy","quantity":1}"#;
+    let long = "x".repeat(70_000);
+    let deep = format!("{{\"name\":{}", "[".repeat(100_000));
+    let chunks = format!("{:x}\r\n{}\r\n", 60_000, "y".repeat(60_000)).repeat(20) + "0\r\n\r\n";
+    let framed = |body: &[u8]| post(&format!("content-length: {}\r\n", body.len()), body);
+    vec![
+        ("two lengths", post("content-length: 39\r\ncontent-length: 40\r\n", trade), &["400", ""]),
+        (
+            "a length and chunks",
+            post("content-length: 5\r\ntransfer-encoding: chunked\r\n", b"0\r\n\r\nGET /"),
+            &["400", ""],
+        ),
+        ("a long header", post(&format!("x-long: {long}\r\ncontent-length: 39\r\n"), trade), &["431", ""]),
+        (
+            "a long path",
+            format!("GET /stocks/{long} HTTP/1.1\r\nhost: x\r\n\r\n").into_bytes(),
+            &["400", "414", "431", ""],
+        ),
+        ("a deep body", framed(deep.as_bytes()), &["400", "413"]),
+        (
+            "a large chunked body",
+            [post("transfer-encoding: chunked\r\n", b""), chunks.into_bytes()].concat(),
+            &["413", ""],
+        ),
+        ("a compressed body", post("content-encoding: gzip\r\ncontent-length: 3\r\n", b"abc"), &["415"]),
+        ("bytes that are no request", b"\x16\x03\x01 hello\r\n\r\n".to_vec(), &["400", ""]),
+        ("a body that is no text", framed(b"{\"name\":\"\xff\xfe\",\"type\":\"buy\",\"quantity\":1}"), &["400"]),
+        ("a mark before the body", framed(b"\xef\xbb\xbf{\"name\":\"S1\",\"type\":\"buy\",\"quantity\":1}"), &["400"]),
+        ("a key with a line end", post("idempotency-key: a\u{b}b\r\ncontent-length: 39\r\n", trade), &["400", ""]),
+    ]
+}
+
+#[tokio::test]
+async fn broken_requests_are_refused_and_change_nothing() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let before = cluster.stock("S1").await?;
+    for name in [Name::Frontend, Name::Replica(cluster.leader().await?)] {
+        for (what, bytes, wanted) in broken_requests() {
+            let answer = raw(&address(&cluster, name), &bytes).await?;
+            let status = answer.split(' ').nth(1).unwrap_or_default();
+            let refused = wanted.contains(&status) || (status.starts_with('4') && name != Name::Frontend);
+            ensure!(refused, "{what} at {name:?}: {answer}");
+        }
+    }
+    ensure!(cluster.stock("S1").await? == before, "a broken request changed a stock");
+    ensure!(cluster.trade("after", "S1", "buy", 1).await?.0 == 200, "the service goes on");
+    Ok(())
+}
+
+#[tokio::test]
+async fn internal_paths_are_not_on_the_public_listener() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let internal =
+        ["/invalidation", "/invalidation/S1", "/rm?stock_name=S1", "/metrics", "/admin/raft", "/lease", "/subscribe"];
+    for path in internal {
+        let (status, body) = cluster.get(&format!("{}{path}", cluster.url())).await?;
+        ensure!(status == 404 && body["error"]["kind"] == "not_found", "{path}: {status} {body}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn silent_and_slow_connections_keep_nobody_from_trading() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let address = address(&cluster, Name::Frontend);
+    let mut silent = Vec::with_capacity(SILENT_CONNECTIONS);
+    for number in 0..SILENT_CONNECTIONS {
+        let mut stream = TcpStream::connect(&address).await?;
+        if number % 2 == 0 {
+            stream.write_all(b"POST /orders HT").await?;
+        }
+        silent.push(stream);
+    }
+    for number in 0..20 {
+        let (status, body) = cluster.trade(&format!("key-{number}"), "S1", "buy", 1).await?;
+        ensure!(status == 200, "{status} {body}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_raft_message_do_not_disturb_the_replicas() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let service = address(&cluster, Name::Replica(1));
+    let port: u16 = service.rsplit(':').next().context("a port")?.parse()?;
+    // The peer listener is beside the service listener.
+    let answer = raw(&format!("127.0.0.1:{}", port + 1), b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await?;
+    ensure!(!answer.contains("200"), "the peer listener does not speak HTTP: {answer}");
+    wait_until("trades go on", || async {
+        cluster.trade("k", "S1", "buy", 1).await.ok().filter(|(status, _)| *status == 200)
+    })
+    .await?;
+    Ok(())
+}
