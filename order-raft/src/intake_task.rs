@@ -1,9 +1,10 @@
 //! The shell around the [`Intake`]: proposes entries to Raft, watches the gate, answers requests.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use bazaar_domain::{ApiError, Command, ErrorKind, Listing, Trade, TradeFate, internal::Submitted};
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use metrics::histogram;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +57,8 @@ struct Shell {
     items: BTreeMap<RequestKey, Items>,
     replies: BTreeMap<RequestKey, oneshot::Sender<Result<Submitted, ApiError>>>,
     proposals: FuturesUnordered<Proposal>,
+    /// When each applied entry began to wait for its release, by index.
+    applied_at: BTreeMap<u64, Instant>,
     next_request: RequestKey,
 }
 
@@ -72,6 +75,7 @@ pub async fn run(
         items: BTreeMap::new(),
         replies: BTreeMap::new(),
         proposals: FuturesUnordered::new(),
+        applied_at: BTreeMap::new(),
         next_request: 0,
     };
     let mut changed = gate.watch();
@@ -94,8 +98,9 @@ pub async fn run(
             }
             () = sleep_until(wake) => {}
         }
-        if shell.intake.waits_for().is_some() {
-            shell.step(Event::Released(gate.released()));
+        match shell.intake.waits_for() {
+            Some(_) => shell.step(Event::Released(gate.released())),
+            None => shell.applied_at.clear(),
         }
     }
 }
@@ -111,13 +116,17 @@ impl Shell {
     }
 
     fn proposed(&mut self, proposal: ProposalKey, result: Result<(u64, AppliedCommand), String>) {
-        self.step(match result {
-            Ok((index, applied)) => Event::Applied { proposal, index, decisions: applied.decisions },
+        let event = match result {
+            Ok((index, applied)) => {
+                self.applied_at.insert(index, Instant::now());
+                Event::Applied { proposal, index, decisions: applied.decisions }
+            }
             Err(error) => {
                 tracing::debug!(proposal, error, "a proposal failed");
                 Event::ProposalFailed { proposal }
             }
-        });
+        };
+        self.step(event);
     }
 
     fn step(&mut self, event: Event) {
@@ -125,6 +134,9 @@ impl Shell {
             match effect {
                 Effect::Propose { proposal, kind, requests } => self.propose(proposal, kind, &requests),
                 Effect::Answer { request, index, decisions } => {
+                    if let Some(applied) = self.applied_at.remove(&index) {
+                        histogram!("bazaar_order_release_seconds").record(applied.elapsed());
+                    }
                     self.reply(request, Ok(Submitted { log_index: index, decisions }));
                 }
                 Effect::Unknown { request } => self.reply(
@@ -159,7 +171,9 @@ impl Shell {
         });
         let raft = self.raft.clone();
         self.proposals.push(Box::pin(async move {
+            let started = Instant::now();
             let result = raft.client_write(command).await;
+            histogram!("bazaar_order_propose_seconds").record(started.elapsed());
             let result = result.map(|written| (written.log_id.index, written.data)).map_err(|error| error.to_string());
             (proposal, result)
         }));

@@ -1,10 +1,14 @@
 //! The shell around the [`Publisher`]: sends committed trades to the catalog and reports what it exposed to the gate.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bazaar_domain::internal::{ItemStatus, PublishBatch, PublishReply};
 use bazaar_service::{CallError, Caller, Clock};
 use futures::future::{BoxFuture, OptionFuture};
+use metrics::histogram;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -123,7 +127,12 @@ fn start(context: &Context, caller: &Caller, effect: Effect) -> Started {
                 entries: sent.iter().map(|entry| entry.published.clone()).collect(),
             };
             let url = format!("{}/orders", context.catalog);
-            Started::Call(Box::pin(async move { (sent, caller.post(&url, &batch, timeout, None).await) }))
+            Started::Call(Box::pin(async move {
+                let started = Instant::now();
+                let result = caller.post(&url, &batch, timeout, None).await;
+                histogram!("bazaar_order_publish_seconds").record(started.elapsed());
+                (sent, result)
+            }))
         }
     }
 }
