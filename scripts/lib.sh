@@ -1,12 +1,14 @@
 # Shared by the scripts beside it: finds the project, installs what a build needs, builds. Sourced, not run.
 # shellcheck shell=bash
 
+# What the caller gave as relative paths is meant from here.
+caller_folder=$PWD
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 
 # CI keeps one target folder for all checkouts: RocksDB takes a quarter of an hour to compile.
 if [ -n "${CI:-}" ] && [ -z "${CARGO_TARGET_DIR:-}" ]; then
-  export CARGO_TARGET_DIR="${XDG_CACHE_HOME:-$HOME/.cache}/stock-bazaar/target"
+  export CARGO_TARGET_DIR="${XDG_CACHE_HOME:-${HOME:?is not set}/.cache}/stock-bazaar/target"
 fi
 bin="${CARGO_TARGET_DIR:-$root/target}/release"
 
@@ -15,8 +17,9 @@ fail() {
   exit 1
 }
 
+# Bindgen needs the library and clang's own headers; Debian's libclang-dev brings both.
 have_libclang() {
-  ldconfig -p 2>/dev/null | grep -q 'libclang[-.0-9]*\.so' || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null
+  compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null && compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null
 }
 
 # Installs the Debian packages that a build and the scripts need, or says exactly which are missing.
@@ -25,6 +28,9 @@ install_missing() {
   command -v cc >/dev/null && command -v c++ >/dev/null && command -v make >/dev/null || packages+=(build-essential)
   have_libclang || packages+=(libclang-dev)
   command -v curl >/dev/null || packages+=(curl)
+  command -v setsid >/dev/null || packages+=(util-linux)
+  # The program, not the shell's own: the stories of the tests send signals with it.
+  type -P kill >/dev/null || packages+=(procps)
   if [ ${#packages[@]} -gt 0 ]; then
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
       fail "these packages are missing; install them with: sudo apt-get install ${packages[*]}"
@@ -37,6 +43,14 @@ install_missing() {
     PATH="$HOME/.cargo/bin:$PATH"
   fi
   command -v cargo >/dev/null || fail "Rust is missing; install it with rustup (https://rustup.rs), version 1.95 or newer"
+}
+
+# An absolute path for one that the caller gave.
+from_caller() {
+  case $1 in
+    /*) echo "$1" ;;
+    *) echo "$caller_folder/$1" ;;
+  esac
 }
 
 # Builds all binaries. Prints only when there is something to do.

@@ -38,7 +38,13 @@ async fn renew(catalog: &Catalog, leader: &Leader, incarnation: u64, ticks: &mut
             let mut ledger = catalog.write();
             let asked_at = catalog.clock.at(granted.asked_at);
             let duration = Duration::from_micros(granted.grant.duration_micros);
-            ledger.lease_granted(asked_at, duration, granted.grant.floor, catalog.clock.now());
+            ledger.lease_granted(
+                &granted.grant.cluster_id,
+                asked_at,
+                duration,
+                granted.grant.floor,
+                catalog.clock.now(),
+            );
         }
         None => {
             counter!("bazaar_catalog_lease_failures_total").increment(1);

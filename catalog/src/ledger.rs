@@ -234,7 +234,11 @@ impl Ledger {
     }
 
     /// Takes a leader's grant. The catalog counts it from when it asked, without a margin.
-    pub fn lease_granted(&mut self, asked_at: Moment, duration: Duration, floor: u64, now: Moment) {
+    /// A leader of another cluster grants nothing: its floor counts the entries of another log.
+    pub fn lease_granted(&mut self, cluster_id: &str, asked_at: Moment, duration: Duration, floor: u64, now: Moment) {
+        if self.cluster_id.as_ref().is_some_and(|own| own != cluster_id) {
+            return;
+        }
         self.grants.add(floor, asked_at.plus(duration), now);
     }
 

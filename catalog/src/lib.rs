@@ -66,7 +66,7 @@ pub async fn run(
 
     let tasks = TaskTracker::new();
     let every = config.leases.renew_every();
-    tasks.spawn(lease::keep(Arc::clone(&catalog), Arc::clone(&leader), every, shutdown.clone()));
+    let lease = tasks.spawn(lease::keep(Arc::clone(&catalog), Arc::clone(&leader), every, shutdown.clone()));
     tasks.spawn(initial::list_stocks(Arc::clone(&catalog), Arc::clone(&leader), options.stocks, shutdown.clone()));
     tasks.close();
     let parts = http::Parts { catalog: Arc::clone(&catalog), leader, shutdown: shutdown.clone() };
@@ -75,6 +75,7 @@ pub async fn run(
         biased;
         Some(error) = failure.recv() => Err(error),
         result = served => result.context("the catalog's listener failed"),
+        ended = lease => Err(anyhow::anyhow!("the keeper of the lease ended by itself: {ended:?}")),
     };
     shutdown.cancel();
     tasks.wait().await;

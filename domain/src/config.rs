@@ -45,6 +45,8 @@ pub struct FrontendConfig {
     pub public: SocketAddr,
     /// Where the catalog pushes invalidations.
     pub internal: SocketAddr,
+    /// How the catalog reaches the internal listener, as `host:port`; needed if that is bound to all addresses.
+    pub internal_advertised: Option<String>,
     /// Metrics.
     pub admin: SocketAddr,
     /// Stocks kept in the cache; 0 switches it off.
@@ -66,6 +68,7 @@ impl Default for FrontendConfig {
         Self {
             public: local(8080),
             internal: local(8081),
+            internal_advertised: None,
             admin: local(8082),
             cache_size: 5,
             cache_log: None,

@@ -50,6 +50,16 @@ pub enum OrderRead {
     },
 }
 
+impl OrderRead {
+    /// How many orders the answer may hold.
+    pub fn orders_max(&self) -> usize {
+        match self {
+            Self::ByNumber(_) | Self::ByKey(_) => 1,
+            Self::After { limit, .. } => *limit,
+        }
+    }
+}
+
 /// The leader's answer to one [`OrderRead`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OrderReadAnswer {
@@ -142,8 +152,10 @@ pub struct LeaseRequest {
 }
 
 /// The leader's grant (R1, R2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseGrant {
+    /// The leader's cluster: a floor means nothing in another cluster's log.
+    pub cluster_id: String,
     /// Who grants.
     pub leader: ReplicaId,
     /// In which term.

@@ -14,6 +14,8 @@ pub const PRICE_CENTS_MAX: u64 = 100_000_000_000;
 pub const BATCH_TRADES_MAX: usize = 8_192;
 /// Most orders in one page of `GET /orders?after=`.
 pub const PAGE_ORDERS_MAX: usize = 1_000;
+/// Most orders that the reads of one internal request may return together.
+pub const READS_ORDERS_MAX: usize = 1_024;
 /// Orders in a page when the request names no limit.
 pub const PAGE_ORDERS_DEFAULT: usize = 100;
 /// Largest body of a single trade.

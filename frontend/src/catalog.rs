@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,6 +14,7 @@ use bazaar_domain::{
 };
 use bazaar_service::{CallError, Caller, RequestId};
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 use crate::cache::StockAnswer;
 
@@ -22,6 +24,8 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a lookup is held while the catalog is there but cannot promise a current answer: longer than an election
 /// and the renewal of the catalog's lease take.
 const LOOKUP_HELD_MAX: Duration = Duration::from_secs(3);
+/// Held lookups that ask again at a time, at most.
+const HELD_LOOKUPS_ASKING_MAX: usize = 16;
 /// Pause before a held lookup asks again.
 const LOOKUP_PAUSE: Duration = Duration::from_millis(25);
 
@@ -59,11 +63,13 @@ pub(crate) struct PassedOn {
 pub(crate) struct Catalog {
     caller: Caller,
     address: SocketAddr,
+    /// A permit for each held lookup that may ask again now.
+    held: Arc<Semaphore>,
 }
 
 impl Catalog {
     pub(crate) fn new(caller: Caller, address: SocketAddr) -> Self {
-        Self { caller, address }
+        Self { caller, address, held: Arc::new(Semaphore::new(HELD_LOOKUPS_ASKING_MAX)) }
     }
 
     /// One stock.
@@ -111,12 +117,24 @@ impl Catalog {
     /// Asks until the catalog can promise its answer, so that a leader's crash is a pause for those who look up, too.
     async fn get(&self, path: &str, consistency: Consistency, id: &RequestId) -> Result<(HeaderMap, Bytes), ApiError> {
         let give_up = Instant::now() + LOOKUP_HELD_MAX;
+        let mut refused = match self.ask(path, consistency, id).await {
+            Err(Refusal::Passing(error)) => error,
+            Err(Refusal::Final(error)) => return Err(error),
+            Ok(answer) => return Ok(answer),
+        };
         loop {
+            // Few ask again at a time; the catalog needs its time to get a lease.
+            let Ok(Ok(_turn)) = tokio::time::timeout_at(give_up.into(), self.held.acquire()).await else {
+                return Err(refused);
+            };
+            tokio::time::sleep(LOOKUP_PAUSE).await;
             match self.ask(path, consistency, id).await {
-                Err(Refusal::Passing(error)) if Instant::now() + LOOKUP_PAUSE >= give_up => return Err(error),
-                Err(Refusal::Passing(_)) => tokio::time::sleep(LOOKUP_PAUSE).await,
+                Err(Refusal::Passing(error)) => refused = error,
                 Err(Refusal::Final(error)) => return Err(error),
                 Ok(answer) => return Ok(answer),
+            }
+            if Instant::now() >= give_up {
+                return Err(refused);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Keeps the cache's lease: asks the catalog for it, renews it, and gives it back at the end.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::http::header;
 use bazaar_domain::{
@@ -23,7 +23,8 @@ pub(crate) struct LeaseKeeper {
     caller: Caller,
     config: Arc<ClusterConfig>,
     /// Where the catalog's invalidations are taken.
-    internal_address: SocketAddr,
+    /// How the catalog reaches this frontend, as `host:port`.
+    internal_address: String,
 }
 
 impl LeaseKeeper {
@@ -31,7 +32,7 @@ impl LeaseKeeper {
         lookups: Arc<Lookups>,
         caller: Caller,
         config: Arc<ClusterConfig>,
-        internal_address: SocketAddr,
+        internal_address: String,
     ) -> Self {
         Self { lookups, caller, config, internal_address }
     }
@@ -54,7 +55,7 @@ impl LeaseKeeper {
             let request = SubscribeRequest {
                 frontend: self.lookups.frontend(),
                 session,
-                internal_address: self.internal_address.to_string(),
+                internal_address: self.internal_address.clone(),
             };
             // Read before the request is sent: the lease counts from here.
             let asked_at = clock.now();

@@ -46,7 +46,7 @@ pub struct Listeners {
 /// If the cache log cannot be opened, or a listener has no address.
 pub async fn run(listeners: Listeners, config: Arc<ClusterConfig>, shutdown: CancellationToken) -> Result<()> {
     // Meters that are made before the registry would count nowhere.
-    let metrics = metrics_handle();
+    metrics_handle();
     let clock = Clock::start();
     let catalog = Catalog::new(Caller::new(), config.catalog.service);
     let log = match &config.frontend.cache_log {
@@ -54,8 +54,8 @@ pub async fn run(listeners: Listeners, config: Arc<ClusterConfig>, shutdown: Can
         None => None,
     };
     let lookups = Arc::new(Lookups::new(config.frontend.cache_size, clock, catalog.clone(), log));
-    let (gateway, gateway_task) = Gateway::start(&config, Caller::new(), clock);
-    let internal_address = listeners.internal.local_addr().context("the internal listener has no address")?;
+    let (gateway, mut gateway_task) = Gateway::start(&config, Caller::new(), clock);
+    let internal_address = advertised(&listeners.internal, config.frontend.internal_advertised.as_deref())?;
     let lease = LeaseKeeper::new(Arc::clone(&lookups), Caller::new(), Arc::clone(&config), internal_address);
     let app = Arc::new(App { lookups, catalog, gateway, timings: Timings::new() });
 
@@ -64,18 +64,31 @@ pub async fn run(listeners: Listeners, config: Arc<ClusterConfig>, shutdown: Can
     let public = serve(listeners.public, http::public_routes(Arc::clone(&app)), public_limits, shutdown.clone());
     let internal = serve(listeners.internal, internal::routes(Arc::clone(&app)), limits, shutdown.clone());
     let admin = serve(listeners.admin, http::admin_routes(app), limits, shutdown.clone());
-    let upkeep = tokio::spawn(upkeep(metrics, shutdown.clone()));
-    let (public, internal, admin, ()) = tokio::join!(public, internal, admin, lease.run(shutdown));
+    let serving = async {
+        let (public, internal, admin, ()) = tokio::join!(public, internal, admin, lease.run(shutdown));
+        public.and(internal).and(admin).context("a listener failed")
+    };
+    let result = tokio::select! {
+        biased;
+        result = serving => result,
+        // Without the gateway every trade would be refused for ever: better the process ends and is started anew.
+        ended = &mut gateway_task => Err(anyhow::anyhow!("the order gateway ended by itself: {ended:?}")),
+    };
     // The last handle went with the routes, unless a connection was cut off; its trades are safe under their keys.
     gateway_task.abort();
-    upkeep.abort();
-    public.and(internal).and(admin).context("a listener failed")
+    result
 }
 
-/// Keeps the metrics registry small: histograms are summed up now and then, even if nobody asks for them.
-async fn upkeep(metrics: &'static metrics_exporter_prometheus::PrometheusHandle, shutdown: CancellationToken) {
-    const UPKEEP_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
-    while shutdown.run_until_cancelled(tokio::time::sleep(UPKEEP_EVERY)).await.is_some() {
-        metrics.run_upkeep();
+/// How the catalog reaches the internal listener.
+fn advertised(internal: &TcpListener, configured: Option<&str>) -> Result<String> {
+    if let Some(address) = configured {
+        return Ok(address.to_owned());
     }
+    let bound = internal.local_addr().context("the internal listener has no address")?;
+    // The catalog would call itself: no invalidation would arrive, and every trade would wait for a lease to end.
+    anyhow::ensure!(
+        !bound.ip().is_unspecified(),
+        "frontend.internal is bound to all addresses ({bound}); give frontend.internal_advertised, the host and port that the catalog reaches"
+    );
+    Ok(bound.to_string())
 }

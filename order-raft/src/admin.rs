@@ -99,6 +99,7 @@ async fn raft(State(node): Shared) -> Answer {
         "followers": followers,
         "quorum_ack_age_ms": standing.quorum_ack_age_ms(Instant::now()),
         "released": node.gate.released(),
+        "catalog_exposed": node.gate.catalog_exposed(),
         "digest": { "number": totals.orders, "digest": totals.digest.to_string() },
         "events": node.events.all(),
     }))
@@ -119,7 +120,7 @@ async fn log(State(node): Shared, Query(query): Query<LogQuery>) -> Answer {
         return Err(ApiFailure::invalid(format!("limit is 1 to {LOG_ENTRIES_MAX}")));
     }
     let log = node.log.clone();
-    let entries = tokio::task::spawn_blocking(move || log.entries(query.after.unwrap_or(0), limit)).await;
+    let entries = tokio::task::spawn_blocking(move || log.entries(query.after, limit)).await;
     let entries = entries
         .map_err(std::io::Error::other)
         .and_then(|result| result)

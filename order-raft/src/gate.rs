@@ -57,11 +57,15 @@ impl Gate {
         self.changed.subscribe()
     }
 
-    /// Grants the catalog a lease, if one can be given (R1).
+    /// Grants the catalog a lease, if this replica still leads in `term`, to which the quorum's answer belongs, and one
+    /// can be given (R1).
     ///
     /// The floor is taken under the lock: an index that was released before is applied before, so it is not above it.
-    pub fn grant(&self, quorum_ack_sent_at: std::time::Instant, committed: u64) -> Option<Granted> {
+    pub fn grant(&self, term: u64, quorum_ack_sent_at: std::time::Instant, committed: u64) -> Option<Granted> {
         let mut release = self.lock();
+        if release.term() != Some(term) {
+            return None;
+        }
         let floor = committed.max(self.state.applied_index());
         release.grant(self.clock.at(quorum_ack_sent_at), floor, self.clock.now())
     }
@@ -70,6 +74,11 @@ impl Gate {
     pub fn exposed(&self, index: u64) {
         self.lock().exposed(index);
         self.changed.send_modify(|_| {});
+    }
+
+    /// The highest index that the catalog has said it exposed.
+    pub fn catalog_exposed(&self) -> u64 {
+        self.lock().catalog_exposed()
     }
 
     /// Everything up to the returned index may be answered, now and at any later time: it is never above what is

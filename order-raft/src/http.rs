@@ -14,7 +14,7 @@ use bazaar_domain::{
     api::{BatchAnswer, Data, OrderPage, OrderView, TradeBatchBody, TradeBody, trade_answer},
     codec::{self, RECORD_MEDIA_TYPE},
     internal::{LeaseRequest, OrderRead, OrderReadAnswer, SubmitListings, SubmitTrades, Submitted, headers},
-    limits::{BATCH_TRADES_MAX, INTERNAL_BODY_BYTES_MAX, PAGE_ORDERS_DEFAULT, PAGE_ORDERS_MAX},
+    limits::{BATCH_TRADES_MAX, INTERNAL_BODY_BYTES_MAX, PAGE_ORDERS_DEFAULT, PAGE_ORDERS_MAX, READS_ORDERS_MAX},
 };
 use bazaar_service::{
     ApiFailure, Payload, Query, Record, RequestId,
@@ -27,7 +27,7 @@ use serde_json::json;
 use crate::{intake_task::Items, node::Node};
 
 /// Order reads that may share one request.
-const READS_MAX: usize = 1_024;
+const READS_MAX: usize = READS_ORDERS_MAX;
 
 type Shared = State<Arc<Node>>;
 
@@ -156,9 +156,9 @@ async fn reads(
     if reads.len() > READS_MAX {
         return Err(ApiFailure::invalid(format!("send at most {READS_MAX} reads at a time")));
     }
-    let too_long = |read: &OrderRead| matches!(read, OrderRead::After { limit, .. } if *limit > PAGE_ORDERS_MAX);
-    if reads.iter().any(too_long) {
-        return Err(ApiFailure::invalid(format!("a page has at most {PAGE_ORDERS_MAX} orders")));
+    let orders: usize = reads.iter().map(OrderRead::orders_max).fold(0, usize::saturating_add);
+    if orders > READS_ORDERS_MAX {
+        return Err(ApiFailure::invalid(format!("ask for at most {READS_ORDERS_MAX} orders at a time")));
     }
     Ok(Record(node.read(&reads).await?))
 }

@@ -12,7 +12,10 @@ use bazaar_domain::{
     internal::{LeaseGrant, OrderRead, OrderReadAnswer, Submitted},
 };
 use openraft::{Raft, ReadPolicy, async_runtime::watch::WatchReceiver};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot, watch,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -28,6 +31,10 @@ use crate::{
 /// openraft, with our state machine.
 pub type OrderRaft = Raft<TypeConfig, StateMachine>;
 
+/// How far a follower may lag to be handed the leadership, in log entries.
+const HAND_OVER_LAG_ENTRIES_MAX: u64 = 1_000;
+/// How long a replica that stops waits for another one to take over.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(1);
 /// A read must be confirmed and released within this time.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -81,7 +88,12 @@ impl Node {
     pub async fn submit(&self, items: Items) -> Result<Submitted, ApiError> {
         self.admit()?;
         let (reply, answer) = oneshot::channel();
-        self.submissions.try_send(Submission { items, reply }).map_err(|_| overloaded())?;
+        self.submissions.try_send(Submission { items, reply }).map_err(|error| match error {
+            TrySendError::Full(_) => overloaded(),
+            TrySendError::Closed(_) => {
+                ApiError::new(ErrorKind::NoLeader, "this replica is stopping").with_outcome(TradeFate::NotApplied)
+            }
+        })?;
         answer.await.map_err(|_| {
             ApiError::new(ErrorKind::OutcomeUnknown, "the replica is stopping; send it again with the same key")
                 .with_outcome(TradeFate::Unknown)
@@ -119,16 +131,29 @@ impl Node {
         reads: &[OrderRead],
         moved_on: &impl Fn() -> ApiError,
     ) -> Result<Vec<OrderReadAnswer>, ApiError> {
-        let mut answers = Vec::with_capacity(reads.len());
-        let mut shown = 0;
-        for read in reads {
-            let (answer, index) = self.state.read(read).map_err(|StoreFault(fault)| {
-                tracing::error!(fault, "an order could not be read");
-                ApiError::new(ErrorKind::Internal, "the order store failed; the replica's log says more")
-            })?;
-            shown = shown.max(index);
-            answers.push(answer);
-        }
+        let has_pages = reads.iter().any(|read| matches!(read, OrderRead::After { .. }));
+        let state = Arc::clone(&self.state);
+        let reads = reads.to_vec();
+        let read = move || -> Result<_, StoreFault> {
+            let mut shown = 0;
+            let mut answers = Vec::with_capacity(reads.len());
+            for read in &reads {
+                let (answer, index) = state.read(read)?;
+                shown = shown.max(index);
+                answers.push(answer);
+            }
+            Ok((answers, shown))
+        };
+        // Single orders come from memory or one block; pages may read a lot, and must not hold up Raft.
+        let result = if has_pages {
+            tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(StoreFault(error.to_string())))
+        } else {
+            read()
+        };
+        let (answers, shown) = result.map_err(|StoreFault(fault)| {
+            tracing::error!(fault, "orders could not be read");
+            ApiError::new(ErrorKind::Internal, "the order store failed; the replica's log says more")
+        })?;
         self.gate.pass(shown).await.map_err(|LeadershipLost| moved_on())?;
         Ok(answers)
     }
@@ -148,18 +173,37 @@ impl Node {
         let standing = self.admit().map_err(|error| ApiError { outcome: None, ..error })?;
         self.catalog_seen.send_if_modified(|seen| std::mem::replace(seen, incarnation) != incarnation);
         let refuse = || ApiError::new(ErrorKind::NoLeader, "no lease can be given now").with_leader(standing.leader);
-        if self.gate.term() != Some(standing.term) {
-            return Err(refuse());
-        }
         let ack = standing.quorum_ack_at(Instant::now()).ok_or_else(refuse)?;
         let committed = standing.committed.map_or(0, |id| id.index);
-        let granted = self.gate.grant(ack, committed).ok_or_else(refuse)?;
+        let granted = self.gate.grant(standing.term, ack, committed).ok_or_else(refuse)?;
         Ok(LeaseGrant {
+            cluster_id: self.cluster_id.clone(),
             leader: self.id,
             term: standing.term,
             duration_micros: u64::try_from(granted.duration.as_micros()).unwrap_or(u64::MAX),
             floor: granted.floor,
         })
+    }
+
+    /// Hands the leadership, if this replica has it, to the follower that lacks least, and waits a moment for it to take
+    /// over. A replica that is going to stop does this first, so that nobody waits for an election timeout.
+    pub async fn hand_over(&self) {
+        let report = self.raft_metrics();
+        let followers = report.replication.iter().flatten().filter(|(id, _)| **id != self.id);
+        let best = followers.filter_map(|(id, matched)| Some((matched.as_ref()?.index, *id))).max();
+        let Some((matched, to)) = best.filter(|_| report.state.is_leader()) else { return };
+        // openraft has no way to call a transfer off, so a follower that lags far behind is not asked.
+        if report.last_log_index.unwrap_or(0).saturating_sub(matched) > HAND_OVER_LAG_ENTRIES_MAX {
+            return;
+        }
+        self.events.note(report.current_term, format!("leadership is handed to replica {to}"));
+        if self.raft.trigger().transfer_leader(to).await.is_ok() {
+            let mut metrics = self.raft.metrics();
+            let handed_over = async {
+                while metrics.borrow_watched().current_leader == Some(self.id) && metrics.changed().await.is_ok() {}
+            };
+            let _ = tokio::time::timeout(HAND_OVER_TIMEOUT, handed_over).await;
+        }
     }
 
     /// The answer of `GET /health`.

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bazaar_domain::internal::{ItemStatus, PublishBatch, PublishReply};
+use bazaar_domain::{
+    ErrorKind,
+    internal::{ItemStatus, PublishBatch, PublishReply},
+};
 use bazaar_service::{CallError, Caller, Clock};
 use futures::future::{BoxFuture, OptionFuture};
 use metrics::histogram;
@@ -47,6 +50,8 @@ pub async fn run(mut context: Context, shutdown: CancellationToken) {
     let caller = Caller::new();
     let mut publisher = Publisher::default();
     let mut term = context.gate.watch();
+    // This replica may lead already: the first look must not be missed.
+    term.mark_changed();
     let mut applied = context.state.watch_applied();
     let mut leads = None;
     let mut call: OptionFuture<Call> = None.into();
@@ -141,7 +146,12 @@ fn answered(sent: &[Arc<RecentEntry>], result: Result<PublishReply, CallError>) 
     let reply = match result {
         Ok(reply) => reply,
         Err(error) => {
-            tracing::debug!(%error, "the catalog could not be told");
+            match &error {
+                CallError::Answered(refusal) if refusal.kind == ErrorKind::WrongCluster => {
+                    tracing::error!(%error, "the catalog belongs to another cluster; give it an empty data directory");
+                }
+                _ => tracing::debug!(%error, "the catalog could not be told"),
+            }
             return Event::Failed;
         }
     };

@@ -79,6 +79,11 @@ impl Release {
         self.exposed = self.exposed.max(index);
     }
 
+    /// The highest index that the catalog has said it exposed to this replica.
+    pub fn catalog_exposed(&self) -> u64 {
+        self.exposed
+    }
+
     /// Everything up to the returned index is released at `now` (R3, R4).
     pub fn released(&self, now: Moment) -> u64 {
         let without_ack = match self.term {

@@ -24,6 +24,7 @@ use openraft::{Config, SnapshotPolicy, async_runtime::watch::WatchReceiver};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
+    task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -90,26 +91,34 @@ pub async fn run(
         return run_joining(listeners, options.id, shutdown).await;
     };
     let members = members(&config);
-    let (node, tasks) = start(config, &options, data.path(), identity, members, &shutdown, listeners.peers).await?;
+    // The listeners stop first and the work behind them last, so that open requests are answered.
+    let (listen, work) = (CancellationToken::new(), CancellationToken::new());
+    let (node, mut tasks) = start(config, &options, data.path(), identity, members, &work, listeners.peers).await?;
     tracing::info!(id = node.id, cluster = node.cluster_id, "replica started");
-    let failing = node.follow_raft(shutdown.clone());
-    let serving = try_join_all([
-        serve(listeners.service, edge(http::routes(Arc::clone(&node))), HttpLimits::default(), shutdown.clone()),
-        serve(listeners.admin, edge(admin::routes(Arc::clone(&node))), HttpLimits::default(), shutdown.clone()),
-    ]);
-    let result = tokio::select! {
-        result = failing => result,
-        result = serving => result.map(drop).context("the replica cannot serve"),
+    let serving = async {
+        let (service, admin) = (http::routes(Arc::clone(&node)), admin::routes(Arc::clone(&node)));
+        let service = serve(listeners.service, edge(service), HttpLimits::default(), listen.clone());
+        let admin = serve(listeners.admin, edge(admin), HttpLimits::default(), listen.clone());
+        try_join_all([service, admin]).await.map(drop).context("the replica cannot serve")
     };
-    shutdown.cancel();
-    for task in tasks {
-        let _ = task.await;
-    }
-    node.raft.shutdown().await.context("Raft did not stop in order")?;
-    result
+    let stopping = async {
+        shutdown.cancelled().await;
+        node.hand_over().await;
+        listen.cancel();
+    };
+    let result = tokio::select! {
+        result = node.follow_raft(work.clone()) => result,
+        (result, ()) = async { tokio::join!(serving, stopping) } => result,
+        // Without any one of them the replica would look alive and do nothing: better it ends and another leads.
+        Some(ended) = tasks.join_next() => Err(anyhow::anyhow!("a part of the replica ended by itself: {ended:?}")),
+    };
+    work.cancel();
+    while tasks.join_next().await.is_some() {}
+    let stopped = node.raft.shutdown().await.context("Raft did not stop in order");
+    result.and(stopped)
 }
 
-type Tasks = Vec<tokio::task::JoinHandle<()>>;
+type Tasks = JoinSet<()>;
 
 async fn start(
     config: Arc<ClusterConfig>,
@@ -117,11 +126,11 @@ async fn start(
     data: &std::path::Path,
     mut identity: Identity,
     members: BTreeMap<ReplicaId, Member>,
-    shutdown: &CancellationToken,
+    work: &CancellationToken,
     peers: TcpListener,
 ) -> Result<(Arc<Node>, Tasks)> {
     let clock = Clock::start();
-    let log = open_log(data, &identity)?;
+    let log = open_log(data)?;
     let state = State::open(data)?;
     let network = crate::network::PeerNetwork::new(
         identity.cluster_id.clone(),
@@ -134,6 +143,12 @@ async fn start(
             .await
             .context("Raft cannot start")?;
     if !raft.is_initialized().await? {
+        anyhow::ensure!(
+            !identity.has_log,
+            "{} holds an empty log, but this replica had one; it must not vote under its number. Empty the directory and \
+             replace the replica",
+            data.display()
+        );
         // All replicas of the configuration write the same first entry; whoever does it first starts the cluster.
         raft.initialize(members).await.context("the cluster cannot be bootstrapped")?;
     }
@@ -166,30 +181,16 @@ async fn start(
         timeout: config.leases.granted(config.leases.ttl()) * 3,
         clock,
     };
-    let tasks = vec![
-        tokio::spawn(intake_task::run(raft.clone(), gate, submitted, shutdown.clone())),
-        tokio::spawn(publish_task::run(publish, shutdown.clone())),
-        tokio::spawn(crate::network::serve_peers(
-            peers,
-            crate::network::PeerIdentity { cluster_id: identity.cluster_id, id: options.id },
-            raft,
-            data.join("incoming"),
-            shutdown.clone(),
-        )),
-    ];
+    let mut tasks = JoinSet::new();
+    tasks.spawn(intake_task::run(raft.clone(), gate, submitted, work.clone()));
+    tasks.spawn(publish_task::run(publish, work.clone()));
+    let peer_identity = crate::network::PeerIdentity { cluster_id: identity.cluster_id, id: options.id };
+    tasks.spawn(crate::network::serve_peers(peers, peer_identity, raft, data.join("incoming"), work.clone()));
     Ok((node, tasks))
 }
 
-fn open_log(data: &std::path::Path, identity: &Identity) -> Result<LogStore> {
-    let path = data.join("raft");
-    if identity.has_log && !path.exists() {
-        anyhow::bail!(
-            "{} is gone, but this replica had a log; it must not vote with an empty one. Empty {} and replace the replica",
-            path.display(),
-            data.display()
-        );
-    }
-    LogStore::open(&path, |fault: String| {
+fn open_log(data: &std::path::Path) -> Result<LogStore> {
+    LogStore::open(&data.join("raft"), |fault: String| {
         tracing::error!(fault, "the log cannot be written: the replica stops, and must be looked after");
         std::process::exit(DISK_FAILED);
     })

@@ -17,8 +17,6 @@ const LOCK: &str = "LOCK";
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    /// Whether this start made it.
-    pub is_new: bool,
     _lock: File,
 }
 
@@ -31,25 +29,7 @@ impl DataDir {
         let shown = path.display();
         fs::create_dir_all(path).with_context(|| format!("the data directory {shown} cannot be made"))?;
         let marker = path.join(MARKER);
-        let mark = format!("{kind} format {format}\n");
-        let is_new = !marker.exists();
-        if is_new {
-            let foreign = fs::read_dir(path)
-                .with_context(|| format!("the data directory {shown} cannot be read"))?
-                .filter_map(Result::ok)
-                .find(|entry| entry.file_name() != LOCK);
-            if let Some(entry) = foreign {
-                bail!(
-                    "{shown} holds {:?} but is no data directory of the bazaar; give an empty or new one",
-                    entry.file_name()
-                );
-            }
-        } else {
-            let found = fs::read_to_string(&marker).with_context(|| format!("{} cannot be read", marker.display()))?;
-            if found != mark {
-                bail!("{shown} is a data directory of '{}', this process needs '{}'", found.trim(), mark.trim());
-            }
-        }
+        refuse_foreign(path, &marker)?;
         let lock =
             File::create(path.join(LOCK)).with_context(|| format!("the data directory {shown} cannot be written"))?;
         match lock.try_lock() {
@@ -57,10 +37,16 @@ impl DataDir {
             Err(TryLockError::WouldBlock) => bail!("the data directory {shown} is in use by another process"),
             Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("{shown} cannot be locked")),
         }
-        if is_new {
+        let mark = format!("{kind} format {format}\n");
+        if marker.exists() {
+            let found = fs::read_to_string(&marker).with_context(|| format!("{} cannot be read", marker.display()))?;
+            if found != mark {
+                bail!("{shown} is a data directory of '{}', this process needs '{}'", found.trim(), mark.trim());
+            }
+        } else {
             write_durably(&marker, mark.as_bytes()).with_context(|| format!("{shown} cannot be written"))?;
         }
-        Ok(Self { path: path.to_owned(), is_new, _lock: lock })
+        Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
     /// Where it is.
@@ -69,16 +55,67 @@ impl DataDir {
     }
 }
 
+/// Refuses a folder that holds something and was not made by us; nothing is written there.
+fn refuse_foreign(path: &Path, marker: &Path) -> Result<()> {
+    let shown = path.display();
+    // What a first start leaves behind that was cut off before it wrote the marker.
+    let leftovers = [Path::new(LOCK).to_owned(), draft_of(Path::new(MARKER))];
+    let foreign = fs::read_dir(path)
+        .with_context(|| format!("the data directory {shown} cannot be read"))?
+        .filter_map(Result::ok)
+        .find(|entry| !leftovers.iter().any(|name| entry.file_name() == *name.as_os_str()));
+    match foreign {
+        Some(entry) if !marker.exists() => {
+            bail!(
+                "{shown} holds {:?} but is no data directory of the bazaar; give an empty or new one",
+                entry.file_name()
+            )
+        }
+        _ => Ok(()),
+    }
+}
+
+fn draft_of(path: &Path) -> PathBuf {
+    path.with_extension("new")
+}
+
 /// Writes a small file so that after a crash it has either its old content or all of the new one.
 ///
 /// # Errors
 /// If any step fails; the old content is then still there.
 pub fn write_durably(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let draft = path.with_extension("new");
+    let draft = draft_of(path);
     let mut file = File::create(&draft)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&draft, path)?;
     File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::DataDir;
+
+    #[test]
+    fn a_first_start_that_was_cut_off_can_be_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("BAZAAR.new"), "cat").unwrap();
+        fs::write(folder.path().join("LOCK"), "").unwrap();
+        drop(DataDir::open(folder.path(), "catalog", 1).unwrap());
+        DataDir::open(folder.path(), "catalog", 1).unwrap();
+    }
+
+    #[test]
+    fn a_folder_of_another_kind_or_format_or_in_use_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = DataDir::open(folder.path(), "catalog", 1).unwrap();
+        let refused = |kind, format| DataDir::open(folder.path(), kind, format).unwrap_err().to_string();
+        assert!(refused("catalog", 1).contains("in use"));
+        drop(held);
+        assert!(refused("order-replica", 1).contains("is a data directory of 'catalog format 1'"));
+        assert!(refused("catalog", 2).contains("needs 'catalog format 2'"));
+    }
 }

@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -18,8 +19,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use crate::http::metrics_handle;
+
 /// Open files and sockets that a process asks the system for.
 const OPEN_FILES_WANTED: u64 = 65_536;
+
+const METRICS_UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// The arguments that all processes share. A flag wins over its environment variable, that over the file.
 #[derive(Debug, Clone, Args)]
@@ -118,6 +123,7 @@ where
         runtime.block_on(async {
             let shutdown = CancellationToken::new();
             cancel_on_signal(shutdown.clone())?;
+            tokio::spawn(upkeep_metrics());
             run(shutdown).await
         })
     });
@@ -127,6 +133,14 @@ where
             print_error(&error);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Keeps the metrics registry small: histograms are summed up now and then, even if nobody asks for them.
+async fn upkeep_metrics() {
+    loop {
+        tokio::time::sleep(METRICS_UPKEEP_EVERY).await;
+        metrics_handle().run_upkeep();
     }
 }
 

@@ -173,6 +173,16 @@ impl Cluster {
         self.processes.remove(&name);
     }
 
+    /// Stops a process in order (SIGTERM) and waits until it has ended well.
+    ///
+    /// # Errors
+    /// If it does not end, or says that it failed.
+    pub async fn stop(&mut self, name: Name) -> Result<()> {
+        let process = self.processes.remove(&name).with_context(|| format!("{name:?} does not run"))?;
+        process.signal("TERM")?;
+        finished(process).await.map(drop)
+    }
+
     /// Kills all processes as nearly at once as can be.
     ///
     /// # Errors
@@ -214,6 +224,11 @@ impl Cluster {
     /// `http://host:port` of a replica's admin listener.
     pub fn admin_url(&self, id: u64) -> String {
         format!("http://127.0.0.1:{}", self.ports.get(6 + 3 * u16::try_from(id - 1).expect("three replicas")))
+    }
+
+    /// Where the frontend shows its metrics.
+    pub fn frontend_metrics_url(&self) -> String {
+        format!("http://127.0.0.1:{}/metrics", self.ports.get(3))
     }
 
     /// `http://host:port` of the frontend, where clients come.
@@ -336,7 +351,7 @@ impl Cluster {
     }
 }
 
-/// Waits for a client to end, and checks that it ended well.
+/// Waits for a process to end, and checks that it ended well.
 ///
 /// # Errors
 /// If it did not; the message holds its output.
@@ -345,10 +360,10 @@ pub async fn finished(mut process: Process) -> Result<String> {
     loop {
         if let Some(status) = process.ended()? {
             let output = process.output();
-            ensure!(status.success(), "the client ended with {status}:\n{output}");
+            ensure!(status.success(), "it ended with {status}:\n{output}");
             return Ok(output);
         }
-        ensure!(Instant::now() < deadline, "the client does not end:\n{}", process.output());
+        ensure!(Instant::now() < deadline, "it does not end:\n{}", process.output());
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }

@@ -1,6 +1,6 @@
 //! Ports for clusters that run side by side in several test processes.
 
-use std::{fs::File, net::TcpListener, ops::Range};
+use std::{fs::File, net::TcpListener, ops::Range, os::unix::fs::MetadataExt};
 
 use anyhow::{Context, Result, bail};
 
@@ -22,7 +22,9 @@ impl Ports {
     /// # Errors
     /// If all are taken.
     pub fn take() -> Result<Self> {
-        let folder = std::env::temp_dir().join("bazaar-test-ports");
+        // One folder for each user: another one's locks cannot be opened.
+        let user = std::fs::metadata("/proc/self").map_or(0, |own| own.uid());
+        let folder = std::env::temp_dir().join(format!("bazaar-test-ports-{user}"));
         std::fs::create_dir_all(&folder).context("the folder of port locks cannot be made")?;
         for first in ALL_PORTS.step_by(usize::from(PORTS_EACH)) {
             let lock = File::create(folder.join(first.to_string())).context("a port lock cannot be made")?;

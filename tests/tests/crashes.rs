@@ -10,6 +10,8 @@ use bazaar_tests::{
 
 /// Acknowledged trades after which a workload is disturbed.
 const UNDER_WAY: usize = 100;
+/// Requests of a workload that is stopped by SIGTERM, after which it still checks what it did.
+const ENDLESS: &str = "100000000";
 
 fn workload(cluster: &Cluster, requests: &str) -> Result<(Process, std::path::PathBuf)> {
     let records = cluster.folder().join("acknowledged");
@@ -30,8 +32,8 @@ async fn under_way(records: &std::path::Path, more: usize) -> Result<()> {
 /// Kills each replica of `order` in turn while clients trade, and brings it back.
 async fn kill_in_turn(leader_first: bool) -> Result<()> {
     let mut cluster = Cluster::start().await?;
-    // More than the classic 2,000, so that the workload lasts through all three deaths.
-    let (clients, records) = workload(&cluster, "20000")?;
+    // Without an end of its own, so that it lasts through all three deaths.
+    let (clients, records) = workload(&cluster, ENDLESS)?;
     let mut order: Vec<u64> = REPLICAS.to_vec();
     let leader = cluster.leader().await?;
     order.sort_by_key(|id| (*id == leader) != leader_first);
@@ -41,6 +43,7 @@ async fn kill_in_turn(leader_first: bool) -> Result<()> {
         under_way(&records, UNDER_WAY).await?;
         cluster.restart(Name::Replica(id)).await?;
     }
+    clients.signal("TERM")?;
     let report = finished(clients).await?;
     ensure!(report.contains("mismatches: 0"), "{report}");
     cluster.check(Some(&records)).await?;
@@ -74,7 +77,7 @@ async fn the_classic_workload_ends_without_a_mismatch_when_the_leader_is_killed(
 #[tokio::test]
 async fn acknowledged_orders_survive_the_death_of_everything_at_once() -> Result<()> {
     let mut cluster = Cluster::start().await?;
-    let (clients, records) = workload(&cluster, "1000000")?;
+    let (clients, records) = workload(&cluster, ENDLESS)?;
     under_way(&records, 10 * UNDER_WAY).await?;
     cluster.kill_all()?;
     drop(clients);
@@ -90,12 +93,13 @@ async fn acknowledged_orders_survive_the_death_of_everything_at_once() -> Result
 #[tokio::test]
 async fn trading_goes_on_while_catalog_and_frontend_are_killed_and_restarted() -> Result<()> {
     let mut cluster = Cluster::start().await?;
-    let (clients, records) = workload(&cluster, "10000")?;
+    let (clients, records) = workload(&cluster, ENDLESS)?;
     for name in [Name::Catalog, Name::Frontend, Name::Catalog] {
         under_way(&records, UNDER_WAY).await?;
         cluster.kill(name);
         cluster.restart(name).await?;
     }
+    clients.signal("TERM")?;
     let report = finished(clients).await?;
     ensure!(report.contains("mismatches: 0"), "{report}");
     cluster.check(Some(&records)).await?;
@@ -165,5 +169,35 @@ async fn a_replica_that_missed_more_than_the_log_keeps_gets_a_snapshot() -> Resu
     cluster.kill(Name::Replica(absent));
     cluster.restart(Name::Replica(absent)).await?;
     cluster.check(Some(&records)).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rolling_restart_under_load_fails_no_request() -> Result<()> {
+    let mut cluster = Cluster::start().await?;
+    let (clients, records) = workload(&cluster, ENDLESS)?;
+    for id in REPLICAS {
+        under_way(&records, UNDER_WAY).await?;
+        cluster.stop(Name::Replica(id)).await?;
+        cluster.restart(Name::Replica(id)).await?;
+    }
+    clients.signal("TERM")?;
+    let report = finished(clients).await?;
+    ensure!(report.contains("mismatches: 0"), "{report}");
+    cluster.check(Some(&records)).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_replica_whose_log_was_emptied_does_not_vote_with_an_empty_one() -> Result<()> {
+    let mut cluster = Cluster::start().await?;
+    let leader = cluster.leader().await?;
+    let emptied = REPLICAS.into_iter().find(|id| *id != leader).context("there are followers")?;
+    cluster.kill(Name::Replica(emptied));
+    let log = cluster.data(Name::Replica(emptied)).join("raft");
+    std::fs::remove_dir_all(&log)?;
+    std::fs::create_dir(&log)?;
+    let refused = cluster.restart(Name::Replica(emptied)).await.expect_err("it must not start").to_string();
+    ensure!(refused.contains("it must not vote"), "{refused}");
     Ok(())
 }

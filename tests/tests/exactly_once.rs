@@ -1,7 +1,7 @@
 //! One key, one outcome: however often and whenever it is sent.
 
-use anyhow::{Result, ensure};
-use bazaar_tests::{Cluster, Name, cluster::LISTED_QUANTITY};
+use anyhow::{Context, Result, ensure};
+use bazaar_tests::{Cluster, Name, cluster::LISTED_QUANTITY, wait_until};
 use futures::future::try_join_all;
 
 const SENT_AT_ONCE: usize = 100;
@@ -38,14 +38,12 @@ async fn a_hundred_new_keys_in_flight_when_the_leader_dies_each_trade_once() -> 
     cluster.signal(leader, "STOP")?;
     let keys: Vec<String> = (0..SENT_AT_ONCE).map(|number| format!("key-{number}")).collect();
     let trades = try_join_all(keys.iter().map(|key| cluster.trade(key, "S2", "buy", 1)));
-    let client = cluster.client().clone();
-    let metrics = format!("{}/metrics", cluster.admin_url(3));
-    let pause = async {
-        // The trades are on their way to a leader that does not answer; now it dies.
-        let _ = client.get(metrics).timeout(std::time::Duration::from_millis(100)).send().await;
+    let killed = async {
+        // The leader dies once trades are on their way to it.
+        wait_until("trades are sent", || async { (sent_trades(&cluster).await.ok()? > 0).then_some(()) }).await?;
         cluster.signal(leader, "KILL")
     };
-    let (answers, killed) = futures::join!(trades, pause);
+    let (answers, killed) = futures::join!(trades, killed);
     killed?;
     for (status, body) in answers? {
         ensure!(status == 200, "{status} {body}");
@@ -70,6 +68,13 @@ async fn a_key_reused_for_another_trade_is_refused_and_a_rejection_is_sticky() -
     let again = cluster.trade("too-much", "S1", "buy", LISTED_QUANTITY + 1).await?;
     ensure!(again == (status, body), "{again:?}");
     Ok(())
+}
+
+/// How many trades the frontend has sent to a leader so far, by its metrics.
+async fn sent_trades(cluster: &Cluster) -> Result<u64> {
+    let text = cluster.client().get(cluster.frontend_metrics_url()).send().await?.text().await?;
+    let line = text.lines().find_map(|line| line.strip_prefix("bazaar_frontend_gateway_sent_trades_total "));
+    Ok(line.context("no such meter")?.parse()?)
 }
 
 fn same_answers(answers: &[(reqwest::StatusCode, serde_json::Value)]) -> Result<()> {

@@ -43,7 +43,7 @@ fn ledger() -> Ledger {
 /// The same, with a lease of one second from `now_ms` on whose floor is exposed.
 fn leased_ledger(now_ms: u64) -> Ledger {
     let mut ledger = ledger();
-    ledger.lease_granted(at(now_ms), Duration::from_secs(1), 10, at(now_ms));
+    ledger.lease_granted("c1", at(now_ms), Duration::from_secs(1), 10, at(now_ms));
     ledger
 }
 
@@ -262,12 +262,19 @@ fn for_one_ttl_plus_margin_after_its_start_a_catalog_serves_exposes_acks_and_gra
 }
 
 #[test]
+fn a_grant_of_another_cluster_gives_no_right_to_serve() {
+    let mut ledger = ledger();
+    ledger.lease_granted("c2", at(2_000), Duration::from_secs(1), 10, at(2_000));
+    assert_eq!(ledger.serving(at(2_010)), Serving::NoLease);
+}
+
+#[test]
 fn reads_need_a_grant_whose_floor_is_exposed_and_whose_end_is_ahead() {
     let mut ledger = ledger();
     assert_eq!(ledger.serving(at(2_000)), Serving::NoLease);
-    ledger.lease_granted(at(2_000), Duration::from_secs(1), 11, at(2_010));
+    ledger.lease_granted("c1", at(2_000), Duration::from_secs(1), 11, at(2_010));
     assert_eq!(ledger.serving(at(2_010)), Serving::Behind);
-    ledger.lease_granted(at(2_000), Duration::from_millis(500), 10, at(2_010));
+    ledger.lease_granted("c1", at(2_000), Duration::from_millis(500), 10, at(2_010));
     assert_eq!(ledger.serving(at(2_499)), Serving::Yes);
     assert_eq!(ledger.serving(at(2_500)), Serving::Behind, "counted from when the catalog asked");
     ledger.begin(changed(11, Vec::new()), at(2_500));
@@ -279,7 +286,7 @@ fn reads_need_a_grant_whose_floor_is_exposed_and_whose_end_is_ahead() {
 #[test]
 fn a_frontends_lease_never_outlasts_the_longest_usable_grant() {
     let mut ledger = leased_ledger(2_000);
-    ledger.lease_granted(at(2_000), Duration::from_secs(5), 11, at(2_000));
+    ledger.lease_granted("c1", at(2_000), Duration::from_secs(5), 11, at(2_000));
     let lease = |ledger: &mut Ledger, now| ledger.subscribe(&request(1, 1), at(now)).duration_micros;
     assert_eq!(lease(&mut ledger, 2_300), 700_000);
     ledger.begin(changed(11, Vec::new()), at(2_400));
@@ -312,7 +319,7 @@ fn a_frontend_that_renews_but_never_acks_is_waited_for_a_bounded_time() {
     let mut ledger = ledger();
     let mut now = 2_000;
     let renew = |ledger: &mut Ledger, now: u64| {
-        ledger.lease_granted(at(now), Duration::from_secs(1), 10, at(now));
+        ledger.lease_granted("c1", at(now), Duration::from_secs(1), 10, at(now));
         ledger.subscribe(&request(1, 1), at(now)).duration_micros
     };
     renew(&mut ledger, now);

@@ -7,6 +7,7 @@ use std::{
 
 use bazaar_domain::{ApiError, ErrorKind, Moment, ReplicaId, TradeFate};
 
+use super::uncertain::UncertainKeys;
 use super::words::{Answer, CallId, Effect, Reply, Request, Work, WorkId};
 
 /// Requests of one kind that are under way to the leader at a time.
@@ -23,7 +24,8 @@ pub struct Unit {
     pub work: Work,
     /// When it is answered with an error.
     pub deadline: Moment,
-    /// Whether a request that carried it failed in a way that leaves open whether it was taken.
+    /// Whether a request that carried it, or an earlier one under the same key, failed in a way that leaves open whether
+    /// it was taken.
     pub maybe_applied: bool,
 }
 
@@ -42,6 +44,8 @@ struct Call {
 pub struct Lane {
     queue: VecDeque<Unit>,
     calls: BTreeMap<CallId, Call>,
+    /// Keys that were answered as unknown and not decided since.
+    uncertain: UncertainKeys,
     /// Most trades or reads in one request.
     items_max: usize,
     /// Whether it carries order reads; otherwise trades.
@@ -51,7 +55,13 @@ pub struct Lane {
 impl Lane {
     /// A lane for trades.
     pub fn for_trades(items_max: usize) -> Self {
-        Self { queue: VecDeque::new(), calls: BTreeMap::new(), items_max, reads: false }
+        Self {
+            queue: VecDeque::new(),
+            calls: BTreeMap::new(),
+            uncertain: UncertainKeys::default(),
+            items_max,
+            reads: false,
+        }
     }
 
     /// A lane for order reads.
@@ -60,7 +70,8 @@ impl Lane {
     }
 
     /// Takes new work; its id is above, and its deadline not before, those of all that came earlier.
-    pub fn push(&mut self, unit: Unit) {
+    pub fn push(&mut self, mut unit: Unit) {
+        unit.maybe_applied |= unit.work.keys().any(|key| self.uncertain.contains(key));
         self.queue.push_back(unit);
     }
 
@@ -105,9 +116,12 @@ impl Lane {
         let items: usize = call.units.iter().map(|unit| unit.work.items()).sum();
         let fits = match &reply {
             Reply::Decisions(decisions) => !self.reads && decisions.len() == items,
-            Reply::Reads(reads) => self.reads && reads.len() == items,
+            Reply::Reads(reads) => self.reads && reads.len() == call.units.len(),
         };
         let Some(call) = fits.then(|| self.calls.remove(&id)).flatten() else { return false };
+        for key in call.units.iter().flat_map(|unit| unit.work.keys()) {
+            self.uncertain.forget(key);
+        }
         let answers = split(&call.units, reply);
         for (unit, answer) in call.units.iter().zip(answers).skip(call.expired) {
             effects.push(Effect::Answer { id: unit.id, result: Ok(answer) });
@@ -141,13 +155,18 @@ impl Lane {
     /// Answers what has reached its deadline.
     pub fn expire(&mut self, now: Moment, unavailable: impl Fn() -> ApiError, effects: &mut Vec<Effect>) {
         while let Some(unit) = self.queue.pop_front_if(|unit| unit.deadline <= now) {
-            let may_have_happened = unit.maybe_applied && !self.reads;
-            let error = if may_have_happened { outcome_unknown() } else { self.with_fate(unavailable()) };
+            let error = if unit.maybe_applied && !self.reads {
+                unit.work.keys().for_each(|key| self.uncertain.remember(key));
+                outcome_unknown()
+            } else {
+                self.with_fate(unavailable())
+            };
             effects.push(Effect::Answer { id: unit.id, result: Err(error) });
         }
         for call in self.calls.values_mut() {
             while let Some(unit) = call.units.get(call.expired).filter(|unit| unit.deadline <= now) {
                 call.expired += 1;
+                unit.work.keys().for_each(|key| self.uncertain.remember(key));
                 let error = if self.reads { unavailable() } else { outcome_unknown() };
                 effects.push(Effect::Answer { id: unit.id, result: Err(error) });
             }

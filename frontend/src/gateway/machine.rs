@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use bazaar_domain::{ApiError, ErrorKind, Moment, ReplicaId, TradeFate, limits::BATCH_TRADES_MAX};
+use bazaar_domain::{
+    ApiError, ErrorKind, Moment, ReplicaId, TradeFate,
+    limits::{BATCH_TRADES_MAX, READS_ORDERS_MAX},
+};
 use bazaar_service::CallError;
 
 use super::{
@@ -13,7 +16,7 @@ use super::{
 };
 
 /// Most order reads in one request.
-pub const BATCH_READS_MAX: usize = 1_024;
+pub const BATCH_READS_MAX: usize = READS_ORDERS_MAX;
 /// How long an order read is held and retried.
 pub const READ_DEADLINE: Duration = Duration::from_secs(10);
 /// Pause before sending again to a leader that refused twice in a row, or has too much to do.

@@ -9,6 +9,7 @@ pub mod scout;
 mod shell;
 #[cfg(test)]
 mod tests;
+pub mod uncertain;
 pub mod words;
 
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bazaar_domain::{
-    ApiError, ReplicaId, Trade,
+    ApiError, IdempotencyKey, ReplicaId, Trade,
     api::{Health, LeaderView},
     internal::{OrderRead, OrderReadAnswer},
     order::Decision,
@@ -31,11 +31,22 @@ pub enum Work {
 }
 
 impl Work {
-    /// How many trades or reads it is.
+    /// The idempotency keys of its trades.
+    pub fn keys(&self) -> impl Iterator<Item = &IdempotencyKey> {
+        let trades = match self {
+            Self::Trade(trade) => std::slice::from_ref(trade),
+            Self::Batch(trades) => trades,
+            Self::Read(_) | Self::Leader => &[],
+        };
+        trades.iter().map(|trade| &trade.key)
+    }
+
+    /// How much room it takes in a request: trades, or orders that a read may return.
     pub fn items(&self) -> usize {
         match self {
             Self::Batch(trades) => trades.len(),
-            Self::Trade(_) | Self::Read(_) | Self::Leader => 1,
+            Self::Read(read) => read.orders_max().max(1),
+            Self::Trade(_) | Self::Leader => 1,
         }
     }
 }

@@ -55,13 +55,13 @@ impl LogStore {
         self.store.positions()
     }
 
-    /// At most `limit` entries after the index `after`, for people who look inside. May read the disk, so do not call
+    /// At most `limit` entries after the index `after` (`None`: from the first one), for people who look inside. May read the disk, so do not call
     /// it on one of the runtime's threads for long ranges.
     ///
     /// # Errors
     /// If the log cannot be read or is damaged.
-    pub fn entries(&self, after: u64, limit: usize) -> io::Result<Vec<Entry>> {
-        let Some(start) = after.checked_add(1) else { return Ok(Vec::new()) };
+    pub fn entries(&self, after: Option<u64>, limit: usize) -> io::Result<Vec<Entry>> {
+        let Some(start) = after.map_or(Some(0), |after| after.checked_add(1)) else { return Ok(Vec::new()) };
         let start = start.max(self.positions().first.unwrap_or(start));
         let end = start.saturating_add(u64::try_from(limit).unwrap_or(u64::MAX));
         self.store.read(&(start..end), MESSAGE_ENTRIES_BYTES_MAX)

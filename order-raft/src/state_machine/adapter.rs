@@ -4,9 +4,11 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use futures::{Stream, StreamExt};
 use openraft::{
-    RaftSnapshotBuilder,
+    EntryPayload, RaftSnapshotBuilder,
     storage::{EntryResponder, RaftStateMachine, Snapshot},
 };
+
+use tokio::runtime::RuntimeFlavor;
 
 use super::State;
 use crate::{
@@ -14,8 +16,10 @@ use crate::{
     snapshot_dir::SnapshotDir,
 };
 
-/// Entries written together at most, when many are waiting (each holds up to 8,192 trades).
+/// Entries written together at most, when many are waiting.
 const APPLY_ENTRIES_MAX: usize = 32;
+/// Bytes of commands after which a write begins, however few entries they are: about as many as the largest entry.
+const APPLY_BYTES: usize = 1 << 20;
 
 /// A snapshot: what it covers and where it lies.
 pub type StateSnapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotDir>;
@@ -53,12 +57,15 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     {
         let mut chunks = entries.ready_chunks(APPLY_ENTRIES_MAX);
         while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
-            let entries: Vec<_> = chunk.iter().map(|(entry, _)| entry).collect();
-            let answers = self.state.apply(&entries).map_err(io::Error::other)?;
-            for ((_, responder), answer) in chunk.into_iter().zip(answers) {
-                if let Some(responder) = responder {
-                    responder.send(answer);
+            let mut chunk = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
+            while !chunk.is_empty() {
+                let rest = chunk.split_off(one_write(&chunk));
+                let entries: Vec<_> = chunk.iter().map(|(entry, _)| entry).collect();
+                let answers = yielding(|| self.state.apply(&entries)).map_err(io::Error::other)?;
+                for ((_, responder), answer) in std::mem::replace(&mut chunk, rest).into_iter().zip(answers) {
+                    if let Some(responder) = responder {
+                        responder.send(answer);
+                    }
                 }
             }
         }
@@ -91,6 +98,28 @@ impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
         let state = Arc::clone(&self.state);
         let (position, path) = blocking(move || state.generations.make_checkpoint(&state.db())).await?;
         Ok(snapshot(position, path))
+    }
+}
+
+/// How many entries from the front go into one write: at least one.
+fn one_write(chunk: &[EntryResponder<TypeConfig>]) -> usize {
+    let mut bytes = 0;
+    let small = chunk.iter().take_while(|(entry, _)| {
+        let fits = bytes < APPLY_BYTES;
+        if let EntryPayload::Normal(command) = &entry.payload {
+            bytes += command.0.len();
+        }
+        fits
+    });
+    small.count()
+}
+
+/// Runs the store's work while another thread of the runtime takes over what else this one had to do: a write that
+/// stalls must not hold up heartbeats.
+fn yielding<T>(work: impl FnOnce() -> T) -> T {
+    match tokio::runtime::Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => work(),
     }
 }
 

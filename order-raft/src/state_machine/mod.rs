@@ -37,6 +37,8 @@ pub struct State {
     /// The current generation; an installed snapshot replaces it as a whole.
     db: RwLock<Arc<StateDb>>,
     inner: RwLock<Inner>,
+    /// A copy of the books' totals, so that nobody who asks for them waits for an apply.
+    totals: RwLock<Totals>,
     recent: Mutex<RecentEntries>,
     applied: watch::Sender<Option<LogId>>,
 }
@@ -63,11 +65,12 @@ impl State {
         let generations = Generations::open(root)?;
         let db = StateDb::open(&generations.current()?)?;
         let (books, position) = (db.load_books()?, db.position()?);
-        let applied = position.last_applied;
+        let (applied, totals) = (position.last_applied, books.totals);
         Ok(Arc::new(Self {
             generations,
             db: RwLock::new(Arc::new(db)),
             inner: RwLock::new(Inner { books, position }),
+            totals: RwLock::new(totals),
             recent: Mutex::new(RecentEntries::starting_at(index_of(applied))),
             applied: watch::Sender::new(applied),
         }))
@@ -94,7 +97,11 @@ impl State {
 
     /// How many orders there are, and their digest.
     pub fn totals(&self) -> Totals {
-        self.inner().books.totals
+        *self.totals.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_totals(&self, totals: Totals) {
+        *self.totals.write().unwrap_or_else(PoisonError::into_inner) = totals;
     }
 
     /// Every stock with what was ever put on offer, and the log index of this inventory.
@@ -120,6 +127,8 @@ impl State {
     /// # Errors
     /// If the store fails.
     pub fn read(&self, read: &OrderRead) -> Result<(OrderReadAnswer, u64), StoreFault> {
+        // The index is taken before the database: every order up to it is then certainly found there.
+        let log_index = self.applied_index();
         let db = self.db();
         match read {
             OrderRead::ByNumber(number) => {
@@ -138,8 +147,6 @@ impl State {
                 Ok((OrderReadAnswer::Key(Some((stored, order))), stored.log_index))
             }
             OrderRead::After { after, limit } => {
-                // The index is taken first: every order up to it is then certainly found.
-                let log_index = self.applied_index();
                 let mut orders = db.orders_after(*after, limit.saturating_add(1))?;
                 orders.retain(|order| order.log_index <= log_index);
                 let more = orders.len() > *limit;
@@ -186,6 +193,7 @@ impl State {
             let changes = applier.changes;
             db.commit(&changes, books, position)?;
             applied = position.last_applied;
+            self.set_totals(books.totals);
         }
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).extend(published, index_of(applied));
         self.applied.send_replace(applied);
@@ -204,9 +212,12 @@ impl State {
         let (books, position) = (db.load_books()?, db.position()?);
         self.generations.switch_to(&path)?;
         let applied = position.last_applied;
+        // Declared before the lock, so that the old database is closed and removed after the lock is released.
+        let old;
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        let old = std::mem::replace(&mut *self.db.write().unwrap_or_else(PoisonError::into_inner), Arc::new(db));
+        old = std::mem::replace(&mut *self.db.write().unwrap_or_else(PoisonError::into_inner), Arc::new(db));
         old.retire();
+        self.set_totals(books.totals);
         *inner = Inner { books, position };
         *self.recent.lock().unwrap_or_else(PoisonError::into_inner) = RecentEntries::starting_at(index_of(applied));
         self.applied.send_replace(applied);

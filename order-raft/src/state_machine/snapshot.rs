@@ -28,6 +28,8 @@ pub struct Generations {
     snapshots: PathBuf,
     /// The newest checkpoint and what it covers.
     newest: Mutex<Option<(Position, PathBuf)>>,
+    /// Held while a checkpoint is made: building and installing a snapshot may overlap, and there is one draft.
+    making: Mutex<()>,
 }
 
 impl Generations {
@@ -39,7 +41,7 @@ impl Generations {
         let (state, snapshots) = (root.join("state"), root.join("snapshots"));
         fs::create_dir_all(&state).with_context(|| format!("{} cannot be made", state.display()))?;
         fs::create_dir_all(&snapshots).with_context(|| format!("{} cannot be made", snapshots.display()))?;
-        let this = Self { state, snapshots, newest: Mutex::new(None) };
+        let this = Self { state, snapshots, newest: Mutex::new(None), making: Mutex::new(()) };
         if !this.state.join(CURRENT).exists() {
             write_durably(&this.state.join(CURRENT), b"generation-1").context("the state cannot be written")?;
         }
@@ -56,12 +58,11 @@ impl Generations {
     fn find_newest_checkpoint(&self) -> Result<()> {
         let mut found: Vec<(Position, PathBuf)> = Vec::new();
         for folder in folders(&self.snapshots)? {
-            match StateDb::position_in(&folder) {
-                Ok(position) if !is_draft(&folder) => found.push((position, folder)),
-                _ => {
-                    tracing::warn!(folder = %folder.display(), "an unfinished checkpoint is removed");
-                    fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
-                }
+            if is_draft(&folder) {
+                tracing::warn!(folder = %folder.display(), "an unfinished checkpoint is removed");
+                fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
+            } else {
+                found.push((StateDb::position_in(&folder)?, folder));
             }
         }
         found.sort_by_key(|(position, _)| position.last_applied);
@@ -111,6 +112,7 @@ impl Generations {
     /// # Errors
     /// If it cannot be made.
     pub fn make_checkpoint(&self, db: &StateDb) -> Result<(Position, PathBuf)> {
+        let _one_at_a_time = self.making.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let draft = self.snapshots.join("draft");
         if draft.exists() {
             fs::remove_dir_all(&draft).context("an unfinished checkpoint cannot be removed")?;
@@ -125,7 +127,12 @@ impl Generations {
             fs::rename(&draft, &path).context("the checkpoint cannot be moved")?;
             fs::File::open(&self.snapshots)?.sync_all()?;
         }
-        *self.newest_lock() = Some((position.clone(), path.clone()));
+        let mut newest = self.newest_lock();
+        // A snapshot that was installed meanwhile may be ahead of one that was begun before it.
+        if newest.as_ref().is_none_or(|(known, _)| known.last_applied <= position.last_applied) {
+            *newest = Some((position.clone(), path.clone()));
+        }
+        drop(newest);
         self.remove_old_checkpoints()?;
         Ok((position, path))
     }
