@@ -18,7 +18,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result};
 use bazaar_domain::{Listing, config::ClusterConfig};
-use bazaar_service::{Clock, HttpLimits, data_dir::DataDir, serve};
+use bazaar_service::{Clock, HttpLimits, data_dir::DataDir, ended_early, serve};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
@@ -66,7 +66,7 @@ pub async fn run(
 
     let tasks = TaskTracker::new();
     let every = config.leases.renew_every();
-    let lease = tasks.spawn(lease::keep(Arc::clone(&catalog), Arc::clone(&leader), every, shutdown.clone()));
+    let mut lease = tasks.spawn(lease::keep(Arc::clone(&catalog), Arc::clone(&leader), every, shutdown.clone()));
     tasks.spawn(initial::list_stocks(Arc::clone(&catalog), Arc::clone(&leader), options.stocks, shutdown.clone()));
     tasks.close();
     let parts = http::Parts { catalog: Arc::clone(&catalog), leader, shutdown: shutdown.clone() };
@@ -75,7 +75,7 @@ pub async fn run(
         biased;
         Some(error) = failure.recv() => Err(error),
         result = served => result.context("the catalog's listener failed"),
-        ended = lease => Err(anyhow::anyhow!("the keeper of the lease ended by itself: {ended:?}")),
+        ended = ended_early(&mut lease, "the keeper of the lease", &shutdown) => Err(ended),
     };
     shutdown.cancel();
     tasks.wait().await;

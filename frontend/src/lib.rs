@@ -16,7 +16,7 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
 use bazaar_domain::config::ClusterConfig;
-use bazaar_service::{Caller, Clock, HttpLimits, http::metrics_handle, serve};
+use bazaar_service::{Caller, Clock, HttpLimits, ended_early, http::metrics_handle, serve};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -65,14 +65,14 @@ pub async fn run(listeners: Listeners, config: Arc<ClusterConfig>, shutdown: Can
     let internal = serve(listeners.internal, internal::routes(Arc::clone(&app)), limits, shutdown.clone());
     let admin = serve(listeners.admin, http::admin_routes(app), limits, shutdown.clone());
     let serving = async {
-        let (public, internal, admin, ()) = tokio::join!(public, internal, admin, lease.run(shutdown));
+        let (public, internal, admin, ()) = tokio::join!(public, internal, admin, lease.run(shutdown.clone()));
         public.and(internal).and(admin).context("a listener failed")
     };
     let result = tokio::select! {
         biased;
         result = serving => result,
         // Without the gateway every trade would be refused for ever: better the process ends and is started anew.
-        ended = &mut gateway_task => Err(anyhow::anyhow!("the order gateway ended by itself: {ended:?}")),
+        ended = ended_early(&mut gateway_task, "the order gateway", &shutdown) => Err(ended),
     };
     // The last handle went with the routes, unless a connection was cut off; its trades are safe under their keys.
     gateway_task.abort();

@@ -52,7 +52,18 @@ impl Events {
 }
 
 /// What a change of standing means, in words.
-pub fn describe(before: &Standing, after: &Standing) -> Option<String> {
+pub fn describe(before: &Standing, after: &Standing) -> Vec<String> {
+    let mut events: Vec<String> = change_of_role(before, after).into_iter().collect();
+    if let Some(covers) = after.snapshot.filter(|_| before.snapshot != after.snapshot) {
+        events.push(format!("has a snapshot that covers the log up to index {}", covers.index));
+    }
+    if before.voters != after.voters {
+        events.push(format!("the voters are {:?}", after.voters));
+    }
+    events
+}
+
+fn change_of_role(before: &Standing, after: &Standing) -> Option<String> {
     if before.role != after.role {
         return Some(match (before.role, after.role) {
             (_, Role::Leader) => "elected leader".into(),

@@ -260,7 +260,7 @@ impl Node {
         if self.gate.term() != leads {
             self.gate.set_term(leads);
         }
-        if let Some(what) = describe(&before, &after) {
+        for what in describe(&before, &after) {
             self.events.note(after.term, what);
         }
         metrics::gauge!("bazaar_order_is_leader").set(if leads.is_some() { 1.0 } else { 0.0 });

@@ -131,6 +131,13 @@ async fn start(
 ) -> Result<(Arc<Node>, Tasks)> {
     let clock = Clock::start();
     let log = open_log(data)?;
+    let positions = log.positions();
+    anyhow::ensure!(
+        !identity.has_log || positions.last.is_some() || positions.purged.is_some(),
+        "{} holds an empty log, but this replica had one; it must not vote under its number. Empty the directory and \
+         replace the replica",
+        data.display()
+    );
     let state = State::open(data)?;
     let network = crate::network::PeerNetwork::new(
         identity.cluster_id.clone(),
@@ -143,12 +150,6 @@ async fn start(
             .await
             .context("Raft cannot start")?;
     if !raft.is_initialized().await? {
-        anyhow::ensure!(
-            !identity.has_log,
-            "{} holds an empty log, but this replica had one; it must not vote under its number. Empty the directory and \
-             replace the replica",
-            data.display()
-        );
         // All replicas of the configuration write the same first entry; whoever does it first starts the cluster.
         raft.initialize(members).await.context("the cluster cannot be bootstrapped")?;
     }

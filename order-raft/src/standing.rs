@@ -20,21 +20,22 @@ pub struct Standing {
     pub own_term_applied: bool,
     /// For a leader: when the newest message was sent that a quorum has answered.
     pub quorum_ack: Option<Instant>,
-    /// It is the only voter, so it is its own quorum.
-    pub is_alone: bool,
     /// Index of the last log entry.
     pub last_log_index: Option<u64>,
     /// The last entry known to be committed.
     pub committed: Option<LogId>,
     /// The last entry applied.
     pub applied: Option<LogId>,
+    /// The last entry that the newest snapshot covers.
+    pub snapshot: Option<LogId>,
+    /// The voters.
+    pub voters: Vec<ReplicaId>,
 }
 
 impl Standing {
     /// Reads the standing from Raft's metrics.
     pub fn of(metrics: &RaftMetrics) -> Self {
         let leads = metrics.state == ServerState::Leader;
-        let voters: Vec<ReplicaId> = metrics.membership_config.voter_ids().collect();
         Self {
             role: match metrics.state {
                 ServerState::Leader => Role::Leader,
@@ -46,10 +47,11 @@ impl Standing {
             term: metrics.current_term,
             own_term_applied: leads && metrics.last_applied.is_some_and(|id| id.leader_id.term == metrics.current_term),
             quorum_ack: metrics.last_quorum_acked.and_then(|at| as_std(at.into_inner())),
-            is_alone: voters.len() == 1,
             last_log_index: metrics.last_log_index,
             committed: metrics.local_committed,
             applied: metrics.last_applied,
+            snapshot: metrics.snapshot,
+            voters: metrics.membership_config.voter_ids().collect(),
         }
     }
 
@@ -57,7 +59,8 @@ impl Standing {
     pub fn quorum_ack_at(&self, now: Instant) -> Option<Instant> {
         if self.role != Role::Leader {
             None
-        } else if self.is_alone {
+        } else if self.voters == [self.leader.unwrap_or(0)] {
+            // The only voter is its own quorum.
             Some(now)
         } else {
             self.quorum_ack
@@ -116,10 +119,11 @@ mod tests {
             term: 4,
             own_term_applied: true,
             quorum_ack: Some(now),
-            is_alone: false,
             last_log_index: Some(9),
             committed: None,
             applied: None,
+            snapshot: None,
+            voters: vec![1, 2, 3],
         }
     }
 

@@ -9,6 +9,7 @@ pub mod http;
 pub mod payload;
 pub mod serve;
 pub mod start;
+pub mod supervise;
 
 pub use call::{CallError, Caller};
 pub use clock::Clock;
@@ -17,3 +18,4 @@ pub use http::RequestId;
 pub use payload::{Json, Payload, Query, Record};
 pub use serve::{HttpLimits, serve};
 pub use start::{CommonArgs, bind};
+pub use supervise::ended_early;
