@@ -85,7 +85,8 @@ pub struct Cache {
     /// The highest log index invalidated in this session. One number and not one for each entry: an entry may be
     /// evicted, and its floor would be forgotten with it.
     floor: u64,
-    /// Grows with each drop that an operator asked for. Such a drop has no log index to compare a fill with.
+    /// Grows with each drop that an operator asked for, and with each replacement of the whole inventory. These have no
+    /// log index that a fill could be compared with.
     epoch: u64,
     counts: CacheCounts,
 }
@@ -150,6 +151,8 @@ impl Cache {
         if batch.session == self.session {
             self.floor = self.floor.max(batch.index);
             if batch.names.is_empty() {
+                // The whole inventory is replaced, perhaps at the same log index: no fill from before may be kept.
+                self.epoch += 1;
                 self.clear();
             }
             for name in &batch.names {

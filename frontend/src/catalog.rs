@@ -123,16 +123,17 @@ impl Catalog {
             Ok(answer) => return Ok(answer),
         };
         loop {
-            // Few ask again at a time; the catalog needs its time to get a lease.
+            // Few ask again at a time, and each pauses before it makes room for the next one: the catalog needs its time
+            // to get a lease. Once it answers, nobody pauses any more.
             let Ok(Ok(_turn)) = tokio::time::timeout_at(give_up.into(), self.held.acquire()).await else {
                 return Err(refused);
             };
-            tokio::time::sleep(LOOKUP_PAUSE).await;
             match self.ask(path, consistency, id).await {
                 Err(Refusal::Passing(error)) => refused = error,
                 Err(Refusal::Final(error)) => return Err(error),
                 Ok(answer) => return Ok(answer),
             }
+            tokio::time::sleep(LOOKUP_PAUSE).await;
             if Instant::now() >= give_up {
                 return Err(refused);
             }

@@ -55,8 +55,9 @@ pub enum Event {
     },
     /// Everything up to this index may be answered.
     Released(u64),
-    /// This replica does not lead any more: what is applied but not released is answered as unknown.
-    LeadershipLost,
+    /// This replica leads from now on, or does not any more, or in another term: what is applied but not released is
+    /// answered as unknown.
+    Leading(bool),
 }
 
 /// What the shell is to do.
@@ -116,6 +117,7 @@ pub struct Intake {
     applied: BTreeMap<u64, Applied>,
     /// Items in `queue`, `proposed` and `applied` together.
     items: usize,
+    leading: bool,
     released: u64,
     next_proposal: ProposalKey,
 }
@@ -133,8 +135,12 @@ impl Intake {
                 self.queue.push_back(Waiting { request, kind, items });
             }
             Event::Applied { proposal, index, decisions } => {
-                if let Some(requests) = self.proposed.remove(&proposal) {
+                let requests = self.proposed.remove(&proposal).unwrap_or_default();
+                if self.leading {
                     self.applied.insert(index, Applied { requests, decisions });
+                } else {
+                    // Nothing would release it here.
+                    self.give_up(requests, &mut effects);
                 }
             }
             Event::ProposalFailed { proposal } => {
@@ -142,7 +148,8 @@ impl Intake {
                 self.give_up(requests, &mut effects);
             }
             Event::Released(index) => self.released = index,
-            Event::LeadershipLost => {
+            Event::Leading(leading) => {
+                self.leading = leading;
                 self.released = 0;
                 for (_, entry) in std::mem::take(&mut self.applied) {
                     self.give_up(entry.requests, &mut effects);
@@ -209,6 +216,12 @@ mod tests {
 
     use super::{Effect, Event, INTAKE_ITEMS_MAX, Intake, ItemKind, PROPOSALS_IN_FLIGHT_MAX};
 
+    fn leading() -> Intake {
+        let mut intake = Intake::default();
+        intake.step(Event::Leading(true));
+        intake
+    }
+
     fn submit(request: u64, items: usize) -> Event {
         Event::Submit { request, kind: ItemKind::Trades, items }
     }
@@ -239,13 +252,13 @@ mod tests {
 
     #[test]
     fn a_request_is_proposed_at_once_when_nothing_is_on_its_way() {
-        let mut intake = Intake::default();
+        let mut intake = leading();
         assert_eq!(proposed(&intake.step(submit(1, 1))), [&[1][..]]);
     }
 
     #[test]
     fn what_arrives_while_the_pipeline_is_full_shares_the_next_entry() {
-        let mut intake = Intake::default();
+        let mut intake = leading();
         for request in 0..PROPOSALS_IN_FLIGHT_MAX as u64 {
             intake.step(submit(request, 1));
         }
@@ -256,7 +269,7 @@ mod tests {
 
     #[test]
     fn an_answer_waits_for_the_release_of_its_entry() {
-        let mut intake = Intake::default();
+        let mut intake = leading();
         intake.step(submit(1, 2));
         assert_eq!(answered(&intake.step(applied(0, 10, 2))), []);
         assert_eq!(intake.waits_for(), Some(10));
@@ -266,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_shared_entry_is_divided_among_its_requests_in_order() {
-        let mut intake = Intake::default();
+        let mut intake = leading();
         for request in 0..PROPOSALS_IN_FLIGHT_MAX as u64 {
             intake.step(submit(request, 1));
         }
@@ -280,16 +293,24 @@ mod tests {
 
     #[test]
     fn a_lost_leadership_leaves_unreleased_answers_unknown() {
-        let mut intake = Intake::default();
+        let mut intake = leading();
         intake.step(submit(1, 1));
         intake.step(applied(0, 10, 1));
-        assert_eq!(intake.step(Event::LeadershipLost), [Effect::Unknown { request: 1 }]);
+        assert_eq!(intake.step(Event::Leading(false)), [Effect::Unknown { request: 1 }]);
         assert_eq!(intake.step(Event::Released(u64::MAX)), []);
     }
 
     #[test]
+    fn an_entry_applied_after_the_leadership_was_lost_is_unknown_at_once() {
+        let mut intake = leading();
+        intake.step(submit(1, 1));
+        intake.step(Event::Leading(false));
+        assert_eq!(intake.step(applied(0, 10, 1)), [Effect::Unknown { request: 1 }]);
+    }
+
+    #[test]
     fn a_failed_proposal_is_unknown_and_makes_room() {
-        let mut intake = Intake::default();
+        let mut intake = leading();
         intake.step(submit(1, INTAKE_ITEMS_MAX));
         assert_eq!(intake.step(submit(2, 1)), [Effect::Overloaded { request: 2 }]);
         assert_eq!(intake.step(Event::ProposalFailed { proposal: 0 }), [Effect::Unknown { request: 1 }]);
@@ -298,7 +319,7 @@ mod tests {
 
     #[test]
     fn trades_and_listing_changes_do_not_share_an_entry() {
-        let mut intake = Intake::default();
+        let mut intake = leading();
         for request in 0..PROPOSALS_IN_FLIGHT_MAX as u64 {
             intake.step(submit(request, 1));
         }

@@ -80,6 +80,7 @@ pub async fn run(
     };
     let mut changed = gate.watch();
     let mut term = gate.term();
+    shell.step(Event::Leading(term.is_some()));
     loop {
         let wake = match shell.intake.waits_for() {
             Some(_) => gate.next_change().map(|moment| gate.instant(moment)),
@@ -93,7 +94,7 @@ pub async fn run(
                 let now = gate.term();
                 if now != term {
                     term = now;
-                    shell.step(Event::LeadershipLost);
+                    shell.step(Event::Leading(term.is_some()));
                 }
             }
             () = sleep_until(wake) => {}

@@ -21,13 +21,13 @@ struct Args {
     /// Its data directory; `data/replica-N` unless told.
     #[arg(long, env = "BAZAAR_ORDER_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Where it takes trades and reads.
+    /// Where it listens for trades and reads, if not where the configuration says that others reach it.
     #[arg(long, env = "BAZAAR_ORDER_SERVICE", value_name = "ADDRESS")]
     service: Option<SocketAddr>,
-    /// Where it takes Raft's messages.
+    /// Where it listens for Raft's messages, likewise.
     #[arg(long, env = "BAZAAR_ORDER_PEERS", value_name = "ADDRESS")]
     peers: Option<SocketAddr>,
-    /// Where it can be looked into.
+    /// Where it listens for those who look inside, likewise.
     #[arg(long, env = "BAZAAR_ORDER_ADMIN", value_name = "ADDRESS")]
     admin: Option<SocketAddr>,
     /// Starts a new cluster of this name together with the other replicas of the configuration. Without it a replica
@@ -40,17 +40,17 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let common = args.common.clone();
     main_with(&common, WORKER_THREADS, async |shutdown| {
-        let mut config = args.common.load_config()?;
+        let config = args.common.load_config()?;
         let id = args.id;
-        config.replica(id)?;
-        let own = config.replicas.iter_mut().find(|replica| replica.id == id).expect("checked above");
-        own.service = args.service.unwrap_or(own.service);
-        own.peers = args.peers.unwrap_or(own.peers);
-        own.admin = args.admin.unwrap_or(own.admin);
+        let own = config.replica(id)?;
+        // The configuration says where others reach this replica, a flag where it listens: they differ behind a port
+        // mapping. All replicas must name the members alike, so the flags never enter the membership.
+        let (service, peers) = (args.service.unwrap_or(own.service), args.peers.unwrap_or(own.peers));
+        let admin = args.admin.unwrap_or(own.admin);
         let listeners = Listeners {
-            service: bind(own.service, &format!("replica {id}'s service listener")).await?,
-            peers: bind(own.peers, &format!("replica {id}'s peer listener")).await?,
-            admin: bind(own.admin, &format!("replica {id}'s admin listener")).await?,
+            service: bind(service, &format!("replica {id}'s service listener")).await?,
+            peers: bind(peers, &format!("replica {id}'s peer listener")).await?,
+            admin: bind(admin, &format!("replica {id}'s admin listener")).await?,
         };
         let data = args.data.unwrap_or_else(|| PathBuf::from(format!("data/replica-{id}")));
         run(listeners, Arc::new(config), Options { id, data, bootstrap: args.bootstrap }, shutdown).await

@@ -14,6 +14,9 @@ use bazaar_domain::{
 /// Pause after a failed call, so that a dead catalog is not called in a tight loop.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
+/// Pause after the catalog turned out to be another cluster's.
+const FOREIGN_PAUSE: Duration = Duration::from_secs(5);
+
 /// What happens to the publisher.
 #[derive(Debug)]
 pub enum Event {
@@ -30,6 +33,8 @@ pub enum Event {
     },
     /// The call in flight failed.
     Failed,
+    /// The catalog answered that it belongs to another cluster: that passes only when somebody looks after it.
+    Foreign,
     /// What was to be sent is no longer in memory.
     Missing,
     /// The catalog asked for a lease in this life of its own. A new life may have less than the last one had.
@@ -97,6 +102,12 @@ impl Publisher {
                 self.in_flight = false;
                 self.catalog_has = None;
                 self.not_before = now.plus(RETRY_PAUSE);
+            }
+            Event::Foreign => {
+                tracing::error!("the catalog belongs to another cluster; give it an empty data directory");
+                self.in_flight = false;
+                self.catalog_has = None;
+                self.not_before = now.plus(FOREIGN_PAUSE);
             }
             Event::Missing => {
                 self.in_flight = false;

@@ -146,13 +146,11 @@ fn answered(sent: &[Arc<RecentEntry>], result: Result<PublishReply, CallError>) 
     let reply = match result {
         Ok(reply) => reply,
         Err(error) => {
-            match &error {
-                CallError::Answered(refusal) if refusal.kind == ErrorKind::WrongCluster => {
-                    tracing::error!(%error, "the catalog belongs to another cluster; give it an empty data directory");
-                }
-                _ => tracing::debug!(%error, "the catalog could not be told"),
-            }
-            return Event::Failed;
+            tracing::debug!(%error, "the catalog could not be told");
+            return match error {
+                CallError::Answered(refusal) if refusal.kind == ErrorKind::WrongCluster => Event::Foreign,
+                _ => Event::Failed,
+            };
         }
     };
     let ours: Vec<(u64, &[ItemStatus])> =

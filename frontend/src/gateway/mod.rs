@@ -101,7 +101,7 @@ impl Gateway {
     }
 
     async fn submit(&self, work: Work) -> Result<Answer, ApiError> {
-        let items = u32::try_from(work.items()).unwrap_or(u32::MAX);
+        let items = u32::try_from(work.waiting()).unwrap_or(u32::MAX);
         let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(items) else {
             metrics::counter!("bazaar_frontend_gateway_overloaded_total").increment(1);
             return Err(ApiError::new(ErrorKind::Overloaded, "too many requests wait for the order leader; try again"));

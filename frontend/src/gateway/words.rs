@@ -41,6 +41,14 @@ impl Work {
         trades.iter().map(|trade| &trade.key)
     }
 
+    /// How many trades or reads wait with it.
+    pub fn waiting(&self) -> usize {
+        match self {
+            Self::Batch(trades) => trades.len(),
+            Self::Trade(_) | Self::Read(_) | Self::Leader => 1,
+        }
+    }
+
     /// How much room it takes in a request: trades, or orders that a read may return.
     pub fn items(&self) -> usize {
         match self {
