@@ -82,7 +82,7 @@ pub struct Cache {
     /// Invariant: grows by one at each lapse, and never else.
     session: u64,
     lease_end: Option<Moment>,
-    /// The highest log index invalidated in this session. One number and not one for each entry: an entry may be
+    /// The highest log index invalidated in the current session. One number and not one for each entry: an entry may be
     /// evicted, and its floor would be forgotten with it.
     floor: u64,
     /// Grows with each drop that an operator asked for, and with each replacement of the whole inventory. These have no

@@ -29,7 +29,15 @@ async fn under_way(records: &std::path::Path, more: usize) -> Result<()> {
     wait_until("the workload trades", || async { (acknowledged(records) >= wanted).then_some(()) }).await
 }
 
-/// Kills each replica of `order` in turn while clients trade, and brings it back.
+/// Waits for the workload's end: no request of it failed, nothing is missing, and all keepers agree.
+async fn ends_well(cluster: &Cluster, clients: Process, records: &std::path::Path) -> Result<()> {
+    let report = finished(clients).await?;
+    ensure!(report.contains("mismatches: 0"), "{report}");
+    cluster.check(Some(records)).await?;
+    Ok(())
+}
+
+/// Kills each replica in turn while clients trade, and brings it back.
 async fn kill_in_turn(leader_first: bool) -> Result<()> {
     let mut cluster = Cluster::start().await?;
     // Without an end of its own, so that it lasts through all three deaths.
@@ -44,10 +52,7 @@ async fn kill_in_turn(leader_first: bool) -> Result<()> {
         cluster.restart(Name::Replica(id)).await?;
     }
     clients.signal("TERM")?;
-    let report = finished(clients).await?;
-    ensure!(report.contains("mismatches: 0"), "{report}");
-    cluster.check(Some(&records)).await?;
-    Ok(())
+    ends_well(&cluster, clients, &records).await
 }
 
 #[tokio::test]
@@ -100,10 +105,7 @@ async fn trading_goes_on_while_catalog_and_frontend_are_killed_and_restarted() -
         cluster.restart(name).await?;
     }
     clients.signal("TERM")?;
-    let report = finished(clients).await?;
-    ensure!(report.contains("mismatches: 0"), "{report}");
-    cluster.check(Some(&records)).await?;
-    Ok(())
+    ends_well(&cluster, clients, &records).await
 }
 
 #[tokio::test]
@@ -182,10 +184,7 @@ async fn a_rolling_restart_under_load_fails_no_request() -> Result<()> {
         cluster.restart(Name::Replica(id)).await?;
     }
     clients.signal("TERM")?;
-    let report = finished(clients).await?;
-    ensure!(report.contains("mismatches: 0"), "{report}");
-    cluster.check(Some(&records)).await?;
-    Ok(())
+    ends_well(&cluster, clients, &records).await
 }
 
 #[tokio::test]
