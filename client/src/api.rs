@@ -12,8 +12,8 @@ use bazaar_service::{CallError, Caller};
 use reqwest::{RequestBuilder, Url, header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// How long one attempt of a read may take.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one attempt of a read may take: longer than the frontend holds one, so that its reason comes first.
+const READ_TIMEOUT: Duration = Duration::from_secs(12);
 /// How long one attempt of a trade may take: longer than the frontend itself tries, so that its answer comes first.
 const TRADE_TIMEOUT: Duration = Duration::from_secs(12);
 /// Most of a foreign answer that is quoted.

@@ -1,9 +1,15 @@
 //! The arguments, and the way from a command's name to its code.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
-use bazaar_domain::{Quantity, config::ClusterConfig};
+use bazaar_domain::{
+    Quantity,
+    config::{ClusterConfig, FrontendConfig},
+};
 use bazaar_service::start::read_config_file;
 use clap::{Args, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
@@ -33,9 +39,9 @@ pub struct Cli {
 /// What all commands take.
 #[derive(Debug, Clone, Args)]
 pub struct GlobalArgs {
-    /// The frontend.
-    #[arg(long, global = true, env = "BAZAAR_URL", default_value = "http://127.0.0.1:8080")]
-    pub url: String,
+    /// The frontend [default: the public address in the configuration file, or else http://127.0.0.1:8080].
+    #[arg(long, global = true, env = "BAZAAR_URL")]
+    pub url: Option<String>,
     /// The cluster's configuration file; check, status and log take the other addresses from it.
     #[arg(long, global = true, env = "BAZAAR_CONFIG", default_value = "config/cluster.toml", value_name = "FILE")]
     pub config: PathBuf,
@@ -114,6 +120,7 @@ impl Cli {
 /// If not all went well; the report, if there is one, is printed before.
 pub async fn run(cli: Cli) -> Result<()> {
     let GlobalArgs { url, config, output } = cli.global;
+    let url = url.unwrap_or_else(|| frontend_of(&config));
     let context = Context { frontend: Frontend::new(&url)?, printer: Printer::new(output), config };
     match cli.command {
         Command::Workload(args) => workload::run(&context, args).await,
@@ -134,4 +141,13 @@ pub async fn run(cli: Cli) -> Result<()> {
 pub fn parse_quantity(text: &str) -> Result<Quantity, String> {
     let number = text.parse().map_err(|_| "a quantity is a whole number from 1 to 1000000000".to_owned())?;
     Quantity::new(number).map_err(|word| word.0)
+}
+
+/// The frontend of the cluster that the configuration file describes. Most commands need nothing else from the file, so
+/// where there is none, the default address serves.
+fn frontend_of(config: &Path) -> String {
+    let text = std::fs::read_to_string(config).unwrap_or_default();
+    let public =
+        ClusterConfig::parse(&text).map_or_else(|_| FrontendConfig::default().public, |config| config.frontend.public);
+    format!("http://{public}")
 }

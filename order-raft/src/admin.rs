@@ -67,6 +67,7 @@ async fn raft(State(node): Shared) -> Answer {
         .replication
         .iter()
         .flatten()
+        .filter(|(id, _)| **id != node.id)
         .map(|(id, matched)| {
             let matched = matched.map(|id| id.index);
             json!({ "id": id, "matched": matched, "lag": last.map(|last| last - matched.unwrap_or(0).min(last)) })

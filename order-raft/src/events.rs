@@ -67,7 +67,7 @@ fn change_of_role(before: &Standing, after: &Standing) -> Option<String> {
     if before.role != after.role {
         return Some(match (before.role, after.role) {
             (_, Role::Leader) => "elected leader".into(),
-            (_, Role::Candidate) => "stands for election: no leader was heard in time".into(),
+            (_, Role::Candidate) => "stands for election".into(),
             (Role::Leader, _) => match after.leader {
                 Some(leader) => format!("stepped down: replica {leader} leads"),
                 None => "stepped down".into(),

@@ -172,7 +172,7 @@ async fn start(
         catalog_seen: watch::Sender::new(0),
         standing,
     });
-    node.events.note(0, format!("started, incarnation {}", identity.incarnation));
+    node.events.note(node.standing().term, format!("started, incarnation {}", identity.incarnation));
     let publish = publish_task::Context {
         state,
         gate: Arc::clone(&gate),

@@ -62,7 +62,7 @@ impl RequestId {
 /// answer carries its request id, and an error is rendered as RFC 9457 when the client asks for it.
 pub fn edge(routes: Router) -> Router {
     routes
-        .fallback(|| async { ApiFailure::new(ErrorKind::NotFound, "no such path; see the API description") })
+        .fallback(|| async { ApiFailure::new(ErrorKind::NotFound, "no such path; docs/http.md lists them") })
         .method_not_allowed_fallback(|| async {
             ApiFailure::new(ErrorKind::MethodNotAllowed, "this path does not take that method")
         })

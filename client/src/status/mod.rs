@@ -101,7 +101,9 @@ pub async fn run(context: &Context) -> Result<()> {
     let report = look(context, &config).await;
     context.printer.print(&report);
     if report.state == State::Unavailable {
-        bail!("the cluster takes no trades; start or repair the replicas named above");
+        bail!(
+            "the cluster takes no trades now; after a leader's death look again in a second, else start the replicas named above"
+        );
     }
     Ok(())
 }
