@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic::AtomicBool},
 };
 
 use anyhow::anyhow;
@@ -37,6 +37,8 @@ pub(crate) struct Catalog {
     /// Held by the one change in progress; empty once the catalog stops.
     store: Mutex<Option<Arc<dyn Store>>>,
     publishes: Arc<Semaphore>,
+    /// The first start's stocks are listed, now or in an earlier life: from then on a trade can succeed.
+    pub(crate) has_first_stocks: AtomicBool,
     /// A frontend stopped owing an ack otherwise than by an ack.
     released: Notify,
     tasks: TaskTracker,
@@ -59,6 +61,7 @@ impl Catalog {
             caller: Caller::new(),
             store: Mutex::new(Some(store)),
             publishes: Arc::new(Semaphore::new(PUBLISHES_MAX)),
+            has_first_stocks: AtomicBool::new(false),
             released: Notify::new(),
             tasks: TaskTracker::new(),
             shutdown,

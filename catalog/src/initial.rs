@@ -1,6 +1,9 @@
 //! The first start: puts the stocks of `stocks.toml` on offer, through the order log.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bazaar_domain::{
     Listing, Rejection, StockName,
@@ -45,6 +48,7 @@ async fn list_missing(catalog: &Catalog, leader: &Leader, stocks: &[Listing], sh
     if !missing.is_empty() {
         tracing::info!(stocks = missing.iter().map(|chunk| chunk.len()).sum::<usize>(), "the first stocks are listed");
     }
+    catalog.has_first_stocks.store(true, Ordering::Release);
 }
 
 /// The chunks to list: all of them if nothing is listed. A chunk is one log entry, so it is listed wholly or not at

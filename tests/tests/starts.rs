@@ -100,3 +100,16 @@ fn an_unknown_replica_is_named() -> Result<()> {
     ensure!(sentence.contains("there is no replica 9"), "{sentence}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_cluster_that_says_ready_takes_a_trade_of_every_stock() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    for stock in cluster.get(&format!("{}/stocks", cluster.url())).await?.1["data"].as_array().into_iter().flatten() {
+        let name = stock["name"].as_str().unwrap_or_default();
+        let (status, body) = cluster.trade(name, name, "buy", 1).await?;
+        ensure!(status == 200, "{name}: {status} {body}");
+    }
+    let (status, body) = cluster.trade("last", "S9", "buy", 1).await?;
+    ensure!(status == 200, "{status} {body}");
+    Ok(())
+}

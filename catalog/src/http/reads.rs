@@ -1,5 +1,7 @@
 //! Lookups: answered as current under a lease, or, if the client asks for it, as possibly stale.
 
+use std::sync::atomic::Ordering;
+
 use axum::{
     extract::{Path, State, rejection::PathRejection},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
@@ -111,7 +113,11 @@ pub(super) async fn ready(State(parts): State<Parts>) -> Result<(StatusCode, &'s
         let ledger = parts.catalog.read();
         ledger.serving(parts.catalog.clock.now())
     };
-    refuse_unless_current(serving).map(|()| (StatusCode::OK, "ready\n"))
+    refuse_unless_current(serving)?;
+    if !parts.catalog.has_first_stocks.load(Ordering::Acquire) {
+        return Err(ApiFailure::new(ErrorKind::CatalogUnavailable, "the first stocks are not listed yet"));
+    }
+    Ok((StatusCode::OK, "ready\n"))
 }
 
 fn read_headers<T>(reading: &Reading<T>, consistency: Option<Consistency>) -> Result<HeaderMap, ApiFailure> {
