@@ -1,12 +1,16 @@
 //! Finding the order leader, and asking it: for a lease, or to propose listing changes.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use bazaar_domain::{
     ApiError, ErrorKind, ReplicaId, TradeFate,
+    api::ServiceAddress,
     config::ClusterConfig,
     internal::{LeaseGrant, LeaseRequest, SubmitListings, Submitted},
 };
@@ -29,17 +33,28 @@ pub(crate) struct Granted {
 
 /// The order replicas, and which of them is believed to lead.
 pub(crate) struct Leader {
-    /// Service addresses, highest id first.
-    replicas: Vec<(ReplicaId, String)>,
+    /// Service addresses, highest id first: those of the configuration until a leader says who votes.
+    replicas: RwLock<Vec<ServiceAddress>>,
     caller: Caller,
     known: AtomicU64,
 }
 
 impl Leader {
     pub(crate) fn new(config: &ClusterConfig, caller: Caller) -> Self {
-        let mut replicas: Vec<_> = config.replicas.iter().map(|r| (r.id, r.service.to_string())).collect();
-        replicas.sort_by_key(|(id, _)| std::cmp::Reverse(*id));
-        Self { replicas, caller, known: AtomicU64::new(NOBODY) }
+        let replicas = config.replicas.iter();
+        let replicas = replicas.map(|r| ServiceAddress { id: r.id, service: r.service.to_string() }).collect();
+        Self { replicas: RwLock::new(highest_first(replicas)), caller, known: AtomicU64::new(NOBODY) }
+    }
+
+    fn replicas(&self) -> Vec<ServiceAddress> {
+        self.replicas.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn learn(&self, voters: &[ServiceAddress]) {
+        let voters = highest_first(voters.to_vec());
+        if !voters.is_empty() && voters != self.replicas() {
+            *self.replicas.write().unwrap_or_else(PoisonError::into_inner) = voters;
+        }
     }
 
     /// The replica that is believed to lead.
@@ -62,7 +77,8 @@ impl Leader {
         {
             return Some(granted);
         }
-        let others = self.replicas.iter().map(|(id, _)| *id).filter(|id| Some(*id) != known);
+        let replicas = self.replicas();
+        let others = replicas.iter().map(|replica| replica.id).filter(|id| Some(*id) != known);
         let mut answers: FuturesUnordered<_> = others.map(|id| self.ask_replica(id, incarnation)).collect();
         while let Some(answer) = answers.next().await {
             if let Some(granted) = answer {
@@ -79,7 +95,11 @@ impl Leader {
         // The lease counts from here: whatever the grant's way back takes must not lengthen it.
         let asked_at = Instant::now();
         match self.caller.post(&url, &LeaseRequest { incarnation }, LEASE_TIMEOUT, None).await {
-            Ok(grant) => Some(Granted { asked_at, grant }),
+            Ok(grant) => {
+                let grant: LeaseGrant = grant;
+                self.learn(&grant.voters);
+                Some(Granted { asked_at, grant })
+            }
             Err(error) => {
                 tracing::debug!(replica = id, %error, "no lease");
                 None
@@ -88,8 +108,9 @@ impl Leader {
     }
 
     fn url(&self, id: ReplicaId, path: &str) -> Option<String> {
-        let (_, address) = self.replicas.iter().find(|(replica, _)| *replica == id)?;
-        Some(format!("http://{address}/{path}"))
+        let replicas = self.replicas();
+        let replica = replicas.iter().find(|replica| replica.id == id)?;
+        Some(format!("http://{}/{path}", replica.service))
     }
 
     /// Has listing changes proposed, over elections and lost answers: their keys make that safe.
@@ -128,6 +149,11 @@ impl Leader {
         }
         answer
     }
+}
+
+fn highest_first(mut replicas: Vec<ServiceAddress>) -> Vec<ServiceAddress> {
+    replicas.sort_by_key(|replica| std::cmp::Reverse(replica.id));
+    replicas
 }
 
 fn passes_by_itself(error: &ApiError) -> bool {

@@ -250,6 +250,73 @@ pub struct Health {
     /// The cluster it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
+    /// For a leader that is ready: where the voters take trades. The configuration may be older than the membership.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub voters: Vec<ServiceAddress>,
+}
+
+/// Where a replica takes trades.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceAddress {
+    /// The replica.
+    pub id: ReplicaId,
+    /// `host:port` of its service listener.
+    pub service: String,
+}
+
+/// The body of a replica's `POST /admin/members`: one step of a membership change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
+pub enum MemberChange {
+    /// Takes a replica in that waits for it (role `joining`), as a learner: it gets the log and has no vote.
+    Add {
+        /// Its number.
+        id: ReplicaId,
+        /// `host:port` of its service listener.
+        service: String,
+        /// `host:port` of its Raft listener.
+        peers: String,
+        /// `host:port` of its admin listener.
+        admin: String,
+    },
+    /// Gives a learner that has caught up a vote, and removes whoever had its number before.
+    Promote {
+        /// The learner.
+        id: ReplicaId,
+    },
+    /// Removes a member.
+    Remove {
+        /// The member.
+        id: ReplicaId,
+    },
+}
+
+/// A replica's `GET /admin/members`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Members {
+    /// Who leads, as far as the answering replica knows.
+    pub leader: Option<ReplicaId>,
+    /// The members.
+    pub members: Vec<MemberView>,
+}
+
+/// A member of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberView {
+    /// The replica.
+    pub id: ReplicaId,
+    /// Which life of that number: 0 for a founding member, a random number for one that joined later.
+    pub life: u64,
+    /// Whether it votes; otherwise it is a learner.
+    pub voter: bool,
+    /// `host:port` of its service listener.
+    pub service: String,
+    /// `host:port` of its Raft listener.
+    pub peers: String,
+    /// `host:port` of its admin listener.
+    pub admin: String,
+    /// If the leader answers: log entries that this member lacks.
+    pub lag: Option<u64>,
 }
 
 /// `GET /leader` of the frontend.

@@ -141,6 +141,8 @@ pub struct RaftTuning {
     pub election_min_ms: u64,
     /// Longest one, in milliseconds.
     pub election_max_ms: u64,
+    /// A leader of which nothing was heard for so long is replaced, if a majority says the same, in milliseconds.
+    pub leader_silence_ms: u64,
     /// A leader whose newest quorum-acknowledged message is older takes no trades, in milliseconds.
     pub quorum_ack_age_max_ms: u64,
     /// Log entries between two snapshots.
@@ -152,9 +154,10 @@ pub struct RaftTuning {
 impl Default for RaftTuning {
     fn default() -> Self {
         Self {
-            heartbeat_ms: 75,
+            heartbeat_ms: 50,
             election_min_ms: 300,
             election_max_ms: 600,
+            leader_silence_ms: 350,
             quorum_ack_age_max_ms: 600,
             snapshot_every_entries: 200_000,
             log_kept_entries: 100_000,
@@ -218,6 +221,9 @@ impl ClusterConfig {
         let raft = &self.raft;
         if raft.heartbeat_ms == 0 || raft.election_min_ms < 2 * raft.heartbeat_ms {
             return fail("raft: election_min_ms must be at least twice heartbeat_ms, and heartbeat_ms above 0".into());
+        }
+        if raft.leader_silence_ms < 3 * raft.heartbeat_ms {
+            return fail("raft: leader_silence_ms must be at least three times heartbeat_ms".into());
         }
         if raft.election_max_ms <= raft.election_min_ms {
             return fail("raft: election_max_ms must be above election_min_ms".into());

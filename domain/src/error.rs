@@ -44,6 +44,8 @@ pub enum ErrorKind {
     NoLeader,
     /// Fewer replicas can be reached than a decision needs.
     NoQuorum,
+    /// The change of membership does not fit the membership now, or another one is under way.
+    MembershipConflict,
     /// More is asked than the service takes at a time.
     Overloaded,
     /// The catalog does not answer, or cannot promise that its answer is current.
@@ -64,7 +66,11 @@ impl ErrorKind {
             Self::NotFound | Self::StockNotFound | Self::OrderNotFound | Self::KeyNotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
-            Self::InsufficientQuantity | Self::QuantityLimit | Self::AlreadyListed | Self::TooManyStocks => 409,
+            Self::InsufficientQuantity
+            | Self::QuantityLimit
+            | Self::AlreadyListed
+            | Self::TooManyStocks
+            | Self::MembershipConflict => 409,
             Self::PayloadTooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::WrongCluster | Self::NotLeader => 421,
@@ -97,6 +103,7 @@ impl ErrorKind {
             Self::NotLeader => "not_leader",
             Self::NoLeader => "no_leader",
             Self::NoQuorum => "no_quorum",
+            Self::MembershipConflict => "membership_conflict",
             Self::Overloaded => "overloaded",
             Self::CatalogUnavailable => "catalog_unavailable",
             Self::OutcomeUnknown => "outcome_unknown",

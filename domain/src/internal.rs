@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    api::ServiceAddress,
     command::{Listing, Trade},
     inventory::Stock,
     order::{Decision, Order, StoredOutcome},
@@ -151,6 +152,22 @@ pub struct LeaseRequest {
     pub incarnation: u64,
 }
 
+/// Leader to a replica that waits to be taken in, `POST /admin/join` on its admin listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// The cluster that takes it in.
+    pub cluster_id: String,
+}
+
+/// The replica's answer to [`JoinRequest`]. It has noted the cluster durably, and takes Raft's messages from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinReply {
+    /// Its number.
+    pub id: ReplicaId,
+    /// Which life of that number it is.
+    pub life: u64,
+}
+
 /// The leader's grant (R1, R2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseGrant {
@@ -164,6 +181,8 @@ pub struct LeaseGrant {
     pub duration_micros: u64,
     /// The leader's commit index: the catalog may use the grant only once it has exposed this.
     pub floor: u64,
+    /// Where the voters can be asked next time.
+    pub voters: Vec<ServiceAddress>,
 }
 
 /// Frontend to catalog, `POST /subscribe`: asks for, or renews, a lease for one session (R8).

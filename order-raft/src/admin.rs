@@ -9,15 +9,18 @@ use axum::{
 };
 use bazaar_domain::{
     Command, ErrorKind,
-    api::{Data, DigestView},
+    api::{Data, DigestView, MemberChange, Members},
+    internal::{JoinReply, JoinRequest},
 };
-use bazaar_service::{ApiFailure, Json, Query, http::liveness_and_metrics};
+use bazaar_service::{ApiFailure, Json, Query, Record, http::liveness_and_metrics};
 use openraft::EntryPayload;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
+    events::EventKind,
     http::standing_routes,
+    joining,
     node::Node,
     raft_types::{Entry, LogId},
     state_machine::books::{StockRecord, StoreFault},
@@ -39,6 +42,8 @@ pub fn routes(node: Arc<Node>) -> Router {
         .route("/admin/inventory", get(inventory))
         .route("/admin/snapshot", post(snapshot))
         .route("/admin/transfer", post(transfer))
+        .route("/admin/members", get(members).post(change_members))
+        .route("/admin/join", post(join))
         .with_state(Arc::clone(&node))
         .merge(standing_routes(node))
         .merge(liveness_and_metrics())
@@ -67,18 +72,10 @@ async fn raft(State(node): Shared) -> Answer {
         .replication
         .iter()
         .flatten()
-        .filter(|(id, _)| **id != node.id)
+        .filter(|(id, _)| **id != node.raft_id)
         .map(|(id, matched)| {
             let matched = matched.map(|id| id.index);
-            json!({ "id": id, "matched": matched, "lag": last.map(|last| last - matched.unwrap_or(0).min(last)) })
-        })
-        .collect();
-    let membership = metrics.membership_config.membership();
-    let members: Vec<Value> = membership
-        .nodes()
-        .map(|(id, member)| {
-            let voter = membership.voter_ids().any(|voter| voter == *id);
-            json!({ "id": id, "voter": voter, "peers": member.peers, "service": member.service })
+            json!({ "id": id.replica, "life": id.life, "matched": matched, "lag": last.map(|last| last - matched.unwrap_or(0).min(last)) })
         })
         .collect();
     data(json!({
@@ -86,7 +83,7 @@ async fn raft(State(node): Shared) -> Answer {
         "cluster_id": node.cluster_id,
         "role": standing.role,
         "term": standing.term,
-        "vote": { "term": metrics.vote.leader_id.term, "for": metrics.vote.leader_id.voted_for, "committed": metrics.vote.committed },
+        "vote": { "term": metrics.vote.leader_id.term, "for": metrics.vote.leader_id.voted_for.replica, "committed": metrics.vote.committed },
         "leader": standing.leader,
         "log": {
             "first": log.first,
@@ -96,7 +93,7 @@ async fn raft(State(node): Shared) -> Answer {
             "purged": position(metrics.purged),
         },
         "snapshot": position(metrics.snapshot),
-        "membership": { "set_at": position(*metrics.membership_config.log_id()), "members": members },
+        "membership": { "set_at": position(*metrics.membership_config.log_id()), "members": node.members().members },
         "followers": followers,
         "quorum_ack_age_ms": standing.quorum_ack_age_ms(Instant::now()),
         "released": node.gate.released(),
@@ -133,7 +130,7 @@ fn decoded(entry: &Entry) -> Result<Value, ApiFailure> {
     let (kind, items) = match &entry.payload {
         EntryPayload::Blank => ("blank", json!([])),
         EntryPayload::Membership(membership) => {
-            ("membership", json!([{ "voters": membership.voter_ids().collect::<Vec<_>>() }]))
+            ("membership", json!([{ "voters": membership.voter_ids().map(|id| id.replica).collect::<Vec<_>>() }]))
         }
         EntryPayload::Normal(command) => {
             match command.decode().map_err(|error| ApiFailure::new(ErrorKind::Internal, error.to_string()))? {
@@ -185,6 +182,22 @@ async fn snapshot(State(node): Shared) -> Answer {
     data(json!({ "started": true }))
 }
 
+async fn members(State(node): Shared) -> axum::Json<Data<Members>> {
+    axum::Json(Data { data: node.members() })
+}
+
+async fn change_members(
+    State(node): Shared,
+    Json(change): Json<MemberChange, ADMIN_BODY_BYTES_MAX>,
+) -> Result<axum::Json<Data<Members>>, ApiFailure> {
+    Ok(axum::Json(Data { data: node.change_members(change).await? }))
+}
+
+/// A leader that did not hear the answer the first time asks again.
+async fn join(State(node): Shared, Record(request): Record<JoinRequest>) -> Result<Record<JoinReply>, ApiFailure> {
+    joining::answer(node.id, node.raft_id.life, Some(&node.cluster_id), &request)
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TransferBody {
@@ -195,11 +208,12 @@ async fn transfer(State(node): Shared, Json(body): Json<TransferBody, ADMIN_BODY
     let standing = node.standing();
     standing.admit(node.config.raft.quorum_ack_age_max_ms, Instant::now())?;
     let metrics = node.raft_metrics();
-    if !metrics.membership_config.voter_ids().any(|voter| voter == body.to) {
+    let mut voters = metrics.membership_config.voter_ids();
+    let Some(to) = voters.find(|voter| voter.replica == body.to) else {
         return Err(ApiFailure::invalid(format!("replica {} is no voter", body.to)));
-    }
-    node.events.note(standing.term, format!("leadership is handed to replica {}", body.to));
-    let asked = node.raft.trigger().transfer_leader(body.to).await;
+    };
+    node.events.note(EventKind::Transfer, standing.term, format!("leadership is handed to replica {}", body.to));
+    let asked = node.raft.trigger().transfer_leader(to).await;
     asked.map_err(|fatal| ApiFailure::new(ErrorKind::Internal, fatal.to_string()))?;
     data(json!({ "to": body.to }))
 }

@@ -1,4 +1,4 @@
-//! Who a replica is, kept in its data directory: cluster, number, and how often it was started.
+//! Who a replica is, kept in its data directory: cluster, number, life, and how often it was started.
 
 use std::{fs, path::Path};
 
@@ -6,65 +6,88 @@ use anyhow::{Context, Result, bail};
 use bazaar_domain::ReplicaId;
 use bazaar_service::data_dir::write_durably;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::raft_types::RaftId;
 
 const FILE: &str = "identity.json";
 
 /// A replica's identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// The cluster, named once at its bootstrap.
-    pub cluster_id: String,
+    /// The cluster: named at its bootstrap, or by the leader that took this replica in. `None`: it waits for that.
+    pub cluster_id: Option<String>,
     /// The replica's number.
     pub replica_id: ReplicaId,
+    /// Which life of that number this directory is, see [`RaftId`].
+    pub life: u64,
     /// One more with each start.
     pub incarnation: u64,
-    /// The log was started. From then on an empty log means that a disk was lost.
+    /// The log was made. From then on a log without its owner's name means that a disk was lost.
     pub has_log: bool,
 }
 
 impl Identity {
-    /// Reads the identity in a data directory, or makes one if the cluster is being bootstrapped.
-    ///
-    /// `None`: the directory is empty and no cluster is being bootstrapped. The replica must not vote: under its number
-    /// it may have promised what it no longer knows.
+    /// Reads the identity in a data directory, or makes one: that of a founding member if the cluster is being
+    /// bootstrapped, else that of a replica that waits to be taken in. It gets a new life, because under its number an
+    /// earlier one may have promised what this one does not know.
     ///
     /// # Errors
     /// If the directory belongs to another replica or cluster, or the file cannot be read or written.
-    pub fn establish(data: &Path, replica_id: ReplicaId, bootstrap: Option<&str>) -> Result<Option<Self>> {
+    pub fn establish(data: &Path, replica_id: ReplicaId, bootstrap: Option<&str>) -> Result<Self> {
         let file = data.join(FILE);
         let identity = match fs::read(&file) {
             Ok(bytes) => {
-                let found: Self =
-                    serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", file.display()))?;
-                if found.replica_id != replica_id {
-                    bail!(
-                        "{} is the data directory of replica {}, not of replica {replica_id}",
-                        data.display(),
-                        found.replica_id
-                    );
-                }
-                if let Some(wanted) = bootstrap.filter(|wanted| *wanted != found.cluster_id) {
-                    bail!(
-                        "{} belongs to cluster {}; it cannot be bootstrapped into {wanted}",
-                        data.display(),
-                        found.cluster_id
-                    );
-                }
+                let found: Self = serde_json::from_slice(&bytes).with_context(|| {
+                    format!("{} is damaged; empty the directory and replace the replica", file.display())
+                })?;
+                found.check(data, replica_id, bootstrap)?;
                 Self { incarnation: found.incarnation + 1, ..found }
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => match bootstrap {
-                Some(cluster_id) => {
-                    Self { cluster_id: cluster_id.to_owned(), replica_id, incarnation: 1, has_log: false }
-                }
-                None => return Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self {
+                cluster_id: bootstrap.map(str::to_owned),
+                replica_id,
+                life: if bootstrap.is_some() { 0 } else { new_life() },
+                incarnation: 1,
+                has_log: false,
             },
             Err(error) => return Err(error).with_context(|| format!("{} cannot be read", file.display())),
         };
         identity.save(data)?;
-        Ok(Some(identity))
+        Ok(identity)
     }
 
-    /// Notes, durably, that the log was started.
+    fn check(&self, data: &Path, replica_id: ReplicaId, bootstrap: Option<&str>) -> Result<()> {
+        let data = data.display();
+        if self.replica_id != replica_id {
+            bail!("{data} is the data directory of replica {}, not of replica {replica_id}", self.replica_id);
+        }
+        match (&self.cluster_id, bootstrap) {
+            (Some(found), Some(wanted)) if found != wanted => {
+                bail!("{data} belongs to cluster {found}; it cannot be bootstrapped into {wanted}")
+            }
+            (None, Some(wanted)) => {
+                bail!("{data} waits to be taken into a cluster; it cannot be bootstrapped into {wanted}")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Its Raft id.
+    pub fn raft_id(&self) -> RaftId {
+        RaftId { replica: self.replica_id, life: self.life }
+    }
+
+    /// Notes, durably, that a cluster took this replica in.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn join(&mut self, data: &Path, cluster_id: String) -> Result<()> {
+        self.cluster_id = Some(cluster_id);
+        self.save(data)
+    }
+
+    /// Notes, durably, that the log was made.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -80,23 +103,42 @@ impl Identity {
     }
 }
 
+/// A number that no life had before: 48 random bits, never 0, which stands for the founding members.
+fn new_life() -> u64 {
+    let (random, _) = Uuid::new_v4().as_u64_pair();
+    (random >> 16).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::Identity;
 
     #[test]
-    fn an_empty_directory_without_a_bootstrap_has_no_identity() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(Identity::establish(folder.path(), 1, None).unwrap(), None);
+    fn an_empty_directory_without_a_bootstrap_waits_to_be_taken_in_under_a_new_life() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [one, other] = folders.each_ref().map(|folder| Identity::establish(folder.path(), 1, None).unwrap());
+        assert_eq!(one.cluster_id, None);
+        assert_ne!(one.raft_id(), other.raft_id());
+        let again = Identity::establish(folders[0].path(), 1, None).unwrap();
+        assert_eq!(again.raft_id(), one.raft_id(), "a restart is the same life");
     }
 
     #[test]
     fn an_identity_survives_and_counts_its_starts() {
         let folder = tempfile::tempdir().unwrap();
-        let first = Identity::establish(folder.path(), 2, Some("c")).unwrap().unwrap();
-        let second = Identity::establish(folder.path(), 2, None).unwrap().unwrap();
+        let first = Identity::establish(folder.path(), 2, Some("c")).unwrap();
+        let second = Identity::establish(folder.path(), 2, None).unwrap();
         assert_eq!((first.incarnation, second.incarnation), (1, 2));
-        assert_eq!(second.cluster_id, "c");
+        assert_eq!((second.cluster_id.as_deref(), second.life), (Some("c"), 0));
+    }
+
+    #[test]
+    fn a_replica_that_was_taken_in_stays_in_that_cluster() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut joining = Identity::establish(folder.path(), 2, None).unwrap();
+        joining.join(folder.path(), "c".into()).unwrap();
+        let again = Identity::establish(folder.path(), 2, None).unwrap();
+        assert_eq!((again.cluster_id.as_deref(), again.life), (Some("c"), joining.life));
     }
 
     #[test]
@@ -107,5 +149,9 @@ mod tests {
         assert!(replica.contains("replica 2, not of replica 3"), "{replica}");
         let cluster = Identity::establish(folder.path(), 2, Some("d")).unwrap_err().to_string();
         assert!(cluster.contains("belongs to cluster c"), "{cluster}");
+        let waiting = tempfile::tempdir().unwrap();
+        Identity::establish(waiting.path(), 2, None).unwrap();
+        let late = Identity::establish(waiting.path(), 2, Some("d")).unwrap_err().to_string();
+        assert!(late.contains("waits to be taken into a cluster"), "{late}");
     }
 }

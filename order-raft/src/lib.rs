@@ -5,13 +5,16 @@
 //! releases the answer.
 
 pub mod admin;
+pub mod detector;
 pub mod events;
 pub mod gate;
 pub mod http;
 pub mod identity;
 pub mod intake;
 pub mod intake_task;
+pub mod joining;
 pub mod log_store;
+pub mod members;
 pub mod network;
 pub mod node;
 pub mod publish;

@@ -11,6 +11,7 @@ use bazaar_domain::{
     config::ClusterConfig,
     internal::{LeaseGrant, OrderRead, OrderReadAnswer, Submitted},
 };
+use bazaar_service::Caller;
 use openraft::{Raft, ReadPolicy, async_runtime::watch::WatchReceiver};
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
@@ -19,11 +20,11 @@ use tokio::sync::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    events::{Events, describe},
+    events::{EventKind, Events, describe},
     gate::{Gate, LeadershipLost},
     intake_task::{Items, Submission, overloaded},
     log_store::LogStore,
-    raft_types::{RaftMetrics, TypeConfig},
+    raft_types::{RaftId, RaftMetrics, TypeConfig},
     standing::Standing,
     state_machine::{State, adapter::StateMachine, books::StoreFault},
 };
@@ -42,6 +43,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Node {
     /// Its number.
     pub id: ReplicaId,
+    /// Its Raft id: the number and the life.
+    pub raft_id: RaftId,
     /// Its cluster.
     pub cluster_id: String,
     /// The configuration.
@@ -55,11 +58,15 @@ pub struct Node {
     /// The release gate.
     pub gate: Arc<Gate>,
     /// What happened lately.
-    pub events: Events,
+    pub events: Arc<Events>,
     /// Requests on their way into the log.
     pub submissions: mpsc::Sender<Submission>,
     /// The life of the catalog that asked for a lease last.
     pub catalog_seen: watch::Sender<u64>,
+    /// How it calls other processes.
+    pub caller: Caller,
+    /// Held while the membership is changed.
+    pub changing_members: tokio::sync::Mutex<()>,
     /// The standing as of Raft's last report.
     pub standing: RwLock<Standing>,
 }
@@ -75,7 +82,8 @@ impl Node {
         self.raft.metrics().borrow_watched().clone()
     }
 
-    fn admit(&self) -> Result<Standing, ApiError> {
+    /// What this replica is, if it may take trades and reads now.
+    pub(crate) fn admit(&self) -> Result<Standing, ApiError> {
         let standing = self.standing();
         standing.admit(self.config.raft.quorum_ack_age_max_ms, Instant::now())?;
         Ok(standing)
@@ -182,25 +190,31 @@ impl Node {
             term: standing.term,
             duration_micros: u64::try_from(granted.duration.as_micros()).unwrap_or(u64::MAX),
             floor: granted.floor,
+            voters: standing.voters.clone(),
         })
     }
 
     /// Hands the leadership, if this replica has it, to the follower that lacks least, and waits a moment for it to take
     /// over. A replica that is going to stop does this first, so that nobody waits for an election timeout.
-    pub async fn hand_over(&self) {
+    pub async fn hand_over(&self, why: &str) {
         let report = self.raft_metrics();
-        let followers = report.replication.iter().flatten().filter(|(id, _)| **id != self.id);
+        let followers = report.replication.iter().flatten().filter(|(id, _)| **id != self.raft_id);
         let best = followers.filter_map(|(id, matched)| Some((matched.as_ref()?.index, *id))).max();
         let Some((matched, to)) = best.filter(|_| report.state.is_leader()) else { return };
         // openraft has no way to call a transfer off, so a follower that lags far behind is not asked.
         if report.last_log_index.unwrap_or(0).saturating_sub(matched) > HAND_OVER_LAG_ENTRIES_MAX {
             return;
         }
-        self.events.note(report.current_term, format!("leadership is handed to replica {to}"));
+        self.events.note(
+            EventKind::Transfer,
+            report.current_term,
+            format!("leadership is handed to replica {to}: {why}"),
+        );
         if self.raft.trigger().transfer_leader(to).await.is_ok() {
             let mut metrics = self.raft.metrics();
             let handed_over = async {
-                while metrics.borrow_watched().current_leader == Some(self.id) && metrics.changed().await.is_ok() {}
+                while metrics.borrow_watched().current_leader == Some(self.raft_id) && metrics.changed().await.is_ok() {
+                }
             };
             let _ = tokio::time::timeout(HAND_OVER_TIMEOUT, handed_over).await;
         }
@@ -227,6 +241,7 @@ impl Node {
             applied: standing.applied.map(|id| id.index),
             orders: self.state.totals().orders,
             cluster_id: Some(self.cluster_id.clone()),
+            voters: if ready && standing.role == Role::Leader { standing.voters } else { Vec::new() },
         }
     }
 
@@ -260,8 +275,8 @@ impl Node {
         if self.gate.term() != leads {
             self.gate.set_term(leads);
         }
-        for what in describe(&before, &after) {
-            self.events.note(after.term, what);
+        for (kind, what) in describe(&before, &after) {
+            self.events.note(kind, after.term, what);
         }
         metrics::gauge!("bazaar_order_is_leader").set(if leads.is_some() { 1.0 } else { 0.0 });
         metrics::gauge!("bazaar_order_term").set(after.term as f64);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bazaar_domain::{Command, codec, order::Decision};
+use bazaar_domain::{Command, ReplicaId, codec, order::Decision};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +52,42 @@ impl fmt::Display for AppliedCommand {
     }
 }
 
+/// A replica as Raft knows it: its number, and which life of that number it is.
+///
+/// A replica that lost its disk has forgotten its votes and its log, so it must never speak under its old Raft id. With
+/// a new life it is a new member that happens to have the old number (ADR 0008).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct RaftId {
+    /// The replica's number, as people and the configuration call it.
+    pub replica: ReplicaId,
+    /// 0 for a founding member; a random number, kept in the data directory, for one that joined later.
+    pub life: u64,
+}
+
+impl RaftId {
+    /// A member of the cluster's bootstrap.
+    pub fn founding(replica: ReplicaId) -> Self {
+        Self { replica, life: 0 }
+    }
+}
+
+/// openraft's storage suite makes ids from numbers.
+#[cfg(test)]
+impl From<u64> for RaftId {
+    fn from(replica: u64) -> Self {
+        Self::founding(replica)
+    }
+}
+
+impl fmt::Display for RaftId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.life {
+            0 => write!(f, "{}", self.replica),
+            life => write!(f, "{}/{life:x}", self.replica),
+        }
+    }
+}
+
 /// A member of the cluster, as the membership entries in the log name it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Member {
@@ -59,6 +95,8 @@ pub struct Member {
     pub peers: String,
     /// `host:port` of its service listener.
     pub service: String,
+    /// `host:port` of its admin listener.
+    pub admin: String,
 }
 
 impl fmt::Display for Member {
@@ -72,10 +110,10 @@ openraft::declare_raft_types!(
     pub TypeConfig:
         D = LogCommand,
         R = AppliedCommand,
-        NodeId = u64,
+        NodeId = RaftId,
         Node = Member,
         Term = u64,
-        LeaderId = openraft::impls::leader_id_std::LeaderId<u64, u64>,
+        LeaderId = openraft::impls::leader_id_std::LeaderId<u64, RaftId>,
         AsyncRuntime = openraft::TokioRuntime,
 );
 

@@ -2,21 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, RwLock},
+    time::Duration,
 };
 
-use anyhow::{Context, Result};
-use axum::{Router, routing::get};
-use bazaar_domain::{
-    ErrorKind, ReplicaId,
-    api::{Data, Health, Role},
-    config::ClusterConfig,
-};
+use anyhow::{Context, Result, bail};
+use bazaar_domain::{ReplicaId, config::ClusterConfig};
 use bazaar_service::{
-    ApiFailure, Clock, HttpLimits,
+    Caller, Clock, HttpLimits,
     data_dir::DataDir,
-    http::{edge, liveness_and_metrics, metrics_handle},
+    http::{edge, metrics_handle},
     serve,
 };
 use futures::future::try_join_all;
@@ -30,15 +26,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin,
-    events::Events,
+    detector::Detector,
+    events::{EventKind, Events},
     gate::Gate,
     http,
     identity::Identity,
-    intake_task,
-    log_store::LogStore,
+    intake_task, joining,
+    log_store::{LogOwner, LogStore},
+    network::{PeerBacking, PeerIdentity, PeerNetwork, Sightings, serve_peers},
     node::Node,
     publish_task,
-    raft_types::Member,
+    raft_types::{Member, RaftId},
     standing::Standing,
     state_machine::{State, adapter::StateMachine},
 };
@@ -48,7 +46,7 @@ const SUBMISSIONS_MAX: usize = 4_096;
 /// Log entries purged at a time, at most: one range tombstone each.
 const PURGE_ENTRIES_MAX: u64 = 4_096;
 /// Format of the data directory.
-const DATA_FORMAT: u32 = 1;
+const DATA_FORMAT: u32 = 2;
 /// Exit code of a replica whose disk failed.
 const DISK_FAILED: i32 = 70;
 
@@ -86,14 +84,15 @@ pub async fn run(
 ) -> Result<()> {
     metrics_handle();
     let data = DataDir::open(&options.data, "order-replica", DATA_FORMAT)?;
-    let Some(identity) = Identity::establish(data.path(), options.id, options.bootstrap.as_deref())? else {
-        tracing::warn!(id = options.id, "the data directory is empty: joining, without a vote");
-        return run_joining(listeners, options.id, shutdown).await;
-    };
-    let members = members(&config);
+    let mut identity = Identity::establish(data.path(), options.id, options.bootstrap.as_deref())?;
+    if identity.cluster_id.is_none() {
+        let joined = joining::wait(&listeners, identity, data.path().to_owned(), &shutdown).await?;
+        let Some(joined) = joined else { return Ok(()) };
+        identity = joined;
+    }
     // The listeners stop first and the work behind them last, so that open requests are answered.
     let (listen, work) = (CancellationToken::new(), CancellationToken::new());
-    let (node, mut tasks) = start(config, &options, data.path(), identity, members, &work, listeners.peers).await?;
+    let (node, mut tasks) = start(config, data.path(), identity, &work, listeners.peers).await?;
     tracing::info!(id = node.id, cluster = node.cluster_id, "replica started");
     let serving = async {
         let (service, admin) = (http::routes(Arc::clone(&node)), admin::routes(Arc::clone(&node)));
@@ -103,7 +102,7 @@ pub async fn run(
     };
     let stopping = async {
         shutdown.cancelled().await;
-        node.hand_over().await;
+        node.hand_over("this replica stops").await;
         listen.cancel();
     };
     let result = tokio::select! {
@@ -122,62 +121,57 @@ type Tasks = JoinSet<()>;
 
 async fn start(
     config: Arc<ClusterConfig>,
-    options: &Options,
-    data: &std::path::Path,
+    data: &Path,
     mut identity: Identity,
-    members: BTreeMap<ReplicaId, Member>,
     work: &CancellationToken,
     peers: TcpListener,
 ) -> Result<(Arc<Node>, Tasks)> {
     let clock = Clock::start();
+    let cluster_id = identity.cluster_id.clone().context("a replica without a cluster")?;
+    let raft_id = identity.raft_id();
     let log = open_log(data)?;
-    let positions = log.positions();
-    anyhow::ensure!(
-        !identity.has_log || positions.last.is_some() || positions.purged.is_some(),
-        "{} holds an empty log, but this replica had one; it must not vote under its number. Empty the directory and \
-         replace the replica",
-        data.display()
-    );
+    claim_log(&log, &mut identity, &cluster_id, data).await?;
     let state = State::open(data)?;
-    let network = crate::network::PeerNetwork::new(
-        identity.cluster_id.clone(),
-        options.id,
-        std::time::Duration::from_millis(config.raft.election_max_ms),
-    );
-    let raft_config = Arc::new(raft_config(&config, &identity.cluster_id).validate()?);
-    let raft =
-        openraft::Raft::new(options.id, raft_config, network, log.clone(), StateMachine::new(Arc::clone(&state)))
-            .await
-            .context("Raft cannot start")?;
-    if !raft.is_initialized().await? {
+    let append_timeout = Duration::from_millis(config.raft.election_max_ms);
+    let network = PeerNetwork::new(cluster_id.clone(), raft_id, append_timeout);
+    let raft_config = Arc::new(raft_config(&config, &cluster_id).validate()?);
+    let raft = openraft::Raft::new(raft_id, raft_config, network, log.clone(), StateMachine::new(Arc::clone(&state)))
+        .await
+        .context("Raft cannot start")?;
+    if raft_id == RaftId::founding(raft_id.replica) && !raft.is_initialized().await? {
         // All replicas of the configuration write the same first entry; whoever does it first starts the cluster.
-        raft.initialize(members).await.context("the cluster cannot be bootstrapped")?;
+        raft.initialize(founding_members(&config)).await.context("the cluster cannot be bootstrapped")?;
     }
-    if !identity.has_log {
-        identity.note_log(data)?;
-    }
+    let events = Arc::new(Events::open(data)?);
     let gate = Arc::new(Gate::new(config.leases, Arc::clone(&state), clock));
     let (submissions, submitted) = mpsc::channel(SUBMISSIONS_MAX);
     let standing = RwLock::new(Standing::of(&raft.metrics().borrow_watched().clone()));
     let node = Arc::new(Node {
-        id: options.id,
-        cluster_id: identity.cluster_id.clone(),
+        id: raft_id.replica,
+        raft_id,
+        cluster_id: cluster_id.clone(),
         config: Arc::clone(&config),
         raft: raft.clone(),
         state: Arc::clone(&state),
         log,
         gate: Arc::clone(&gate),
-        events: Events::default(),
+        events: Arc::clone(&events),
         submissions,
         catalog_seen: watch::Sender::new(0),
+        caller: Caller::new(),
+        changing_members: tokio::sync::Mutex::new(()),
         standing,
     });
-    node.events.note(node.standing().term, format!("started, incarnation {}", identity.incarnation));
+    node.events.note(
+        EventKind::Process,
+        node.standing().term,
+        format!("started, incarnation {}", identity.incarnation),
+    );
     let publish = publish_task::Context {
         state,
         gate: Arc::clone(&gate),
         catalog_seen: node.catalog_seen.subscribe(),
-        cluster_id: identity.cluster_id.clone(),
+        cluster_id: cluster_id.clone(),
         catalog: format!("http://{}", config.catalog.service),
         timeout: config.leases.granted(config.leases.ttl()) * 3,
         clock,
@@ -185,24 +179,54 @@ async fn start(
     let mut tasks = JoinSet::new();
     tasks.spawn(intake_task::run(raft.clone(), gate, submitted, work.clone()));
     tasks.spawn(publish_task::run(publish, work.clone()));
-    let peer_identity = crate::network::PeerIdentity { cluster_id: identity.cluster_id, id: options.id };
-    tasks.spawn(crate::network::serve_peers(peers, peer_identity, raft, data.join("incoming"), work.clone()));
+    let sightings = Arc::new(Sightings::new(Duration::from_millis(config.raft.leader_silence_ms)));
+    let backing =
+        PeerBacking { peer: raft.clone(), sightings: Arc::clone(&sightings), incoming: data.join("incoming") };
+    let network = PeerNetwork::new(cluster_id.clone(), raft_id, append_timeout);
+    tasks.spawn(Detector { raft, sightings, network, events }.run(work.clone()));
+    tasks.spawn(serve_peers(peers, PeerIdentity { cluster_id, id: raft_id }, backing, work.clone()));
     Ok((node, tasks))
 }
 
-fn open_log(data: &std::path::Path) -> Result<LogStore> {
+/// Makes sure that the log is this replica's. One that lost its log must not vote: it has forgotten what it promised.
+async fn claim_log(log: &LogStore, identity: &mut Identity, cluster_id: &str, data: &Path) -> Result<()> {
+    let own = LogOwner { cluster_id: cluster_id.to_owned(), id: identity.raft_id() };
+    match log.owner()? {
+        Some(owner) if owner == own => {}
+        Some(owner) => bail!(
+            "the log in {} belongs to replica {} of cluster {}, not to replica {} of {cluster_id}",
+            data.display(),
+            owner.id,
+            owner.cluster_id,
+            own.id
+        ),
+        None if identity.has_log => bail!(
+            "{} holds a new log, but this replica had one; it must not vote under its number. Empty the directory and \
+             replace the replica",
+            data.display()
+        ),
+        None => log.claim(&own).await?,
+    }
+    if !identity.has_log {
+        identity.note_log(data)?;
+    }
+    Ok(())
+}
+
+fn open_log(data: &Path) -> Result<LogStore> {
     LogStore::open(&data.join("raft"), |fault: String| {
         tracing::error!(fault, "the log cannot be written: the replica stops, and must be looked after");
         std::process::exit(DISK_FAILED);
     })
 }
 
-fn members(config: &ClusterConfig) -> BTreeMap<ReplicaId, Member> {
+fn founding_members(config: &ClusterConfig) -> BTreeMap<RaftId, Member> {
     let member = |replica: &bazaar_domain::config::ReplicaConfig| Member {
         peers: replica.peers.to_string(),
         service: replica.service.to_string(),
+        admin: replica.admin.to_string(),
     };
-    config.replicas.iter().map(|replica| (replica.id, member(replica))).collect()
+    config.replicas.iter().map(|replica| (RaftId::founding(replica.id), member(replica))).collect()
 }
 
 fn raft_config(config: &ClusterConfig, cluster_id: &str) -> Config {
@@ -223,37 +247,4 @@ fn raft_config(config: &ClusterConfig, cluster_id: &str) -> Config {
         enable_leader_restore: Some(false),
         ..Config::default()
     }
-}
-
-/// A replica with an empty disk says what it is and does nothing else: under its number it may have voted for, or
-/// acknowledged, what it no longer knows.
-async fn run_joining(listeners: Listeners, id: ReplicaId, shutdown: CancellationToken) -> Result<()> {
-    let health = Health {
-        id,
-        role: Role::Joining,
-        leader: None,
-        term: 0,
-        ready: false,
-        quorum_ack_age_ms: None,
-        last_log_index: None,
-        committed: None,
-        applied: None,
-        orders: 0,
-        cluster_id: None,
-    };
-    let joining = || async {
-        ApiFailure::new(ErrorKind::NoLeader, "this replica has an empty data directory and is not a member yet")
-    };
-    let routes = Router::new()
-        .route("/health", get(move || async move { axum::Json(Data { data: health }) }))
-        .route("/readyz", get(joining))
-        .merge(liveness_and_metrics())
-        .fallback(joining);
-    drop(listeners.peers);
-    try_join_all([
-        serve(listeners.service, edge(routes.clone()), HttpLimits::default(), shutdown.clone()),
-        serve(listeners.admin, edge(routes), HttpLimits::default(), shutdown),
-    ])
-    .await?;
-    Ok(())
 }

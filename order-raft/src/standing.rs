@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use bazaar_domain::{ApiError, ErrorKind, ReplicaId, TradeFate, api::Role};
+use bazaar_domain::{
+    ApiError, ErrorKind, ReplicaId, TradeFate,
+    api::{Role, ServiceAddress},
+};
 use openraft::{Instant as _, ServerState, TokioInstant};
 
 use crate::raft_types::{LogId, RaftMetrics};
@@ -28,8 +31,8 @@ pub struct Standing {
     pub applied: Option<LogId>,
     /// The last entry that the newest snapshot covers.
     pub snapshot: Option<LogId>,
-    /// The voters.
-    pub voters: Vec<ReplicaId>,
+    /// The voters, and where they take trades.
+    pub voters: Vec<ServiceAddress>,
 }
 
 impl Standing {
@@ -43,7 +46,7 @@ impl Standing {
                 ServerState::Candidate => Role::Candidate,
                 ServerState::Learner | ServerState::Shutdown => Role::Learner,
             },
-            leader: metrics.current_leader,
+            leader: metrics.current_leader.map(|leader| leader.replica),
             term: metrics.current_term,
             own_term_applied: leads && metrics.last_applied.is_some_and(|id| id.leader_id.term == metrics.current_term),
             quorum_ack: metrics.last_quorum_acked.and_then(|at| as_std(at.into_inner())),
@@ -51,7 +54,7 @@ impl Standing {
             committed: metrics.local_committed,
             applied: metrics.last_applied,
             snapshot: metrics.snapshot,
-            voters: metrics.membership_config.voter_ids().collect(),
+            voters: voters(metrics),
         }
     }
 
@@ -59,7 +62,7 @@ impl Standing {
     pub fn quorum_ack_at(&self, now: Instant) -> Option<Instant> {
         if self.role != Role::Leader {
             None
-        } else if self.voters == [self.leader.unwrap_or(0)] {
+        } else if matches!(self.voters[..], [ref only] if Some(only.id) == self.leader) {
             // The only voter is its own quorum.
             Some(now)
         } else {
@@ -97,6 +100,12 @@ impl Standing {
     }
 }
 
+fn voters(metrics: &RaftMetrics) -> Vec<ServiceAddress> {
+    let membership = metrics.membership_config.membership();
+    let address = |id| membership.get_node(&id).map(|member| member.service.clone()).unwrap_or_default();
+    membership.voter_ids().map(|id| ServiceAddress { id: id.replica, service: address(id) }).collect()
+}
+
 /// openraft's instant as the standard one. The clock is read before the elapsed time, so the result is never too late
 /// (a lease counted from it is never too long).
 fn as_std(at: TokioInstant) -> Option<Instant> {
@@ -110,7 +119,7 @@ mod tests {
 
     use bazaar_domain::{ErrorKind, api::Role};
 
-    use super::Standing;
+    use super::{ServiceAddress, Standing};
 
     fn leader(now: Instant) -> Standing {
         Standing {
@@ -123,7 +132,7 @@ mod tests {
             committed: None,
             applied: None,
             snapshot: None,
-            voters: vec![1, 2, 3],
+            voters: [1, 2, 3].map(|id| ServiceAddress { id, service: String::new() }).to_vec(),
         }
     }
 

@@ -92,7 +92,14 @@ async fn grant(
         return Err(ApiFailure::new(ErrorKind::NoLeader, "no leader"));
     }
     let floor = leader.committed.load(Ordering::SeqCst);
-    Ok(Record(LeaseGrant { cluster_id: "c1".into(), leader: 3, term: 1, duration_micros: TTL_MS * 1_000, floor }))
+    Ok(Record(LeaseGrant {
+        cluster_id: "c1".into(),
+        leader: 3,
+        term: 1,
+        duration_micros: TTL_MS * 1_000,
+        floor,
+        voters: Vec::new(),
+    }))
 }
 
 async fn take_listings(

@@ -128,6 +128,7 @@ mod tests {
             applied: Some(40),
             orders: 9,
             cluster_id: None,
+            voters: Vec::new(),
         };
         Look { id, health: Ok(health) }
     }

@@ -33,6 +33,7 @@ pub struct Unit {
 #[derive(Debug)]
 struct Call {
     replica: ReplicaId,
+    sent: Moment,
     units: Vec<Unit>,
     /// So many units from the front were answered already, at their deadline.
     expired: usize,
@@ -101,8 +102,13 @@ impl Lane {
         let last_deadline = units.last().map_or(now, |unit| unit.deadline);
         let timeout = CALL_TIMEOUT.min(last_deadline.since(now));
         let works = units.iter().map(|unit| unit.id).collect();
-        self.calls.insert(call, Call { replica, units, expired: 0 });
+        self.calls.insert(call, Call { replica, sent: now, units, expired: 0 });
         Effect::Call { call, replica, request, timeout, works }
+    }
+
+    /// When the oldest request was sent that is under way.
+    pub fn oldest_call(&self) -> Option<Moment> {
+        self.calls.values().map(|call| call.sent).min()
     }
 
     /// Whether a call is one of this lane's.

@@ -19,6 +19,8 @@ use super::{
 pub const BATCH_READS_MAX: usize = READS_ORDERS_MAX;
 /// How long an order read is held and retried.
 pub const READ_DEADLINE: Duration = Duration::from_secs(10);
+/// A leader that has not answered a request after this time is suspected to be halted or cut off.
+pub const SUSPECT_AFTER: Duration = Duration::from_millis(150);
 /// Pause before sending again to a leader that refused twice in a row, or has too much to do.
 pub const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
@@ -85,6 +87,7 @@ impl Machine {
             self.trades.next_deadline(),
             self.reads.next_deadline(),
             can_send.then_some(self.resume_at),
+            self.suspect_at().and_then(|at| Some(at.max(self.scout.next_look_around()?))),
         ]
         .into_iter()
         .flatten()
@@ -157,6 +160,9 @@ impl Machine {
         self.reads.expire(now, || scout.unavailable(), effects);
         self.answer_leader_askers(effects);
         self.scout.on_time(self.work_waits(), now, effects);
+        if self.suspect_at().is_some_and(|at| now >= at) {
+            self.scout.look_around(now, effects);
+        }
         self.send(now, effects);
     }
 
@@ -182,6 +188,12 @@ impl Machine {
         for id in self.leader_askers.drain(..) {
             effects.push(Effect::Answer { id, result: result.clone() });
         }
+    }
+
+    /// When the leader is suspected, if it does not answer before.
+    fn suspect_at(&self) -> Option<Moment> {
+        let sent = [self.trades.oldest_call(), self.reads.oldest_call()];
+        sent.into_iter().flatten().min().map(|sent| sent.plus(SUSPECT_AFTER))
     }
 
     fn work_waits(&self) -> bool {

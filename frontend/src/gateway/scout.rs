@@ -14,8 +14,13 @@ use super::words::{Effect, ProbeId};
 pub const HEDGE_AFTER: Duration = Duration::from_millis(30);
 /// A probe that took longer has failed.
 pub const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
-/// While work waits, a sweep that found no leader is followed by the next one after this time.
-pub const SWEEP_PAUSE: Duration = Duration::from_millis(50);
+/// While work waits, a sweep that found no leader is followed by the next one after this time: an election after a crash
+/// takes a few milliseconds.
+pub const SWEEP_PAUSE_MIN: Duration = Duration::from_millis(5);
+/// Each further pause is twice as long, up to this.
+pub const SWEEP_PAUSE_MAX: Duration = Duration::from_millis(50);
+/// When the leader is slow, the others are asked this often whether one of them leads by now.
+pub const LOOK_AROUND_EVERY: Duration = Duration::from_millis(50);
 
 /// A confirmed leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +52,8 @@ enum Purpose {
     Sweep(u64),
     /// The regular check of the leader that work goes to.
     Check,
+    /// The leader is slow: perhaps another one leads by now.
+    LookAround,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +84,9 @@ pub struct Scout {
     probes: BTreeMap<ProbeId, Probe>,
     next_check: Moment,
     last_sweep_end: Option<Moment>,
+    /// Sweeps since the last one that found a leader.
+    vain_sweeps: u32,
+    next_look_around: Moment,
     /// How each replica's last probe ended.
     sights: BTreeMap<ReplicaId, Result<(), String>>,
     next_probe: ProbeId,
@@ -95,6 +105,8 @@ impl Scout {
             probes: BTreeMap::new(),
             next_check: Moment::ZERO,
             last_sweep_end: None,
+            vain_sweeps: 0,
+            next_look_around: Moment::ZERO,
             sights: BTreeMap::new(),
             next_probe: 0,
             sweeps: 0,
@@ -129,6 +141,23 @@ impl Scout {
             self.route = None;
             self.start_sweep(hint, now, effects);
         }
+    }
+
+    /// Asks the other replicas whether one of them leads by now, because the leader is slow. A leader that is halted or
+    /// cut off breaks no connection, and so nothing else would tell before its requests time out.
+    pub fn look_around(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        let Some(route) = self.route.filter(|_| now >= self.next_look_around) else { return };
+        self.next_look_around = now.plus(LOOK_AROUND_EVERY);
+        let asked = |id: &ReplicaId| self.probes.values().any(|probe| probe.replica == *id);
+        let others = self.replicas.iter().copied().filter(|id| *id != route.replica && !asked(id));
+        for replica in others.collect::<Vec<_>>() {
+            self.ask(replica, Purpose::LookAround, now, effects);
+        }
+    }
+
+    /// When [`Self::look_around`] asks again.
+    pub fn next_look_around(&self) -> Option<Moment> {
+        self.route.map(|_| self.next_look_around)
     }
 
     /// Takes the end of a probe.
@@ -209,6 +238,7 @@ impl Scout {
         let current = match probe.purpose {
             Purpose::Sweep(number) => self.sweep.as_ref().is_some_and(|sweep| sweep.number == number),
             Purpose::Check => self.route.is_some_and(|route| route.replica == probe.replica),
+            Purpose::LookAround => false,
         };
         // A probe of an earlier sweep proves nothing about a replica that failed since, but it can still show that the
         // leader work goes to was replaced.
@@ -217,8 +247,20 @@ impl Scout {
             self.route =
                 Some(Route { replica: probe.replica, term: health.term, quorum_ack_age_ms: health.quorum_ack_age_ms });
             self.sweep = None;
+            self.vain_sweeps = 0;
             self.next_check = now.plus(self.check_every);
+            self.learn(health);
         }
+    }
+
+    /// The leader knows the membership; the configuration may be older.
+    fn learn(&mut self, health: &Health) {
+        if health.voters.is_empty() {
+            return;
+        }
+        self.replicas = health.voters.iter().map(|voter| voter.id).collect();
+        self.replicas.sort_unstable_by(|a, b| b.cmp(a));
+        self.sights.retain(|id, _| self.replicas.contains(id));
     }
 
     fn is_no_leader(&mut self, probe: Probe, hint: Option<ReplicaId>, now: Moment, effects: &mut Vec<Effect>) {
@@ -231,7 +273,7 @@ impl Scout {
                 }
                 self.end_sweep_if_done(now);
             }
-            (Purpose::Sweep(_), _) => {}
+            (Purpose::Sweep(_) | Purpose::LookAround, _) => {}
         }
     }
 
@@ -239,6 +281,7 @@ impl Scout {
         let done = self.sweep.as_ref().is_some_and(|sweep| sweep.unasked.is_empty());
         if done && self.fresh_probe().is_none() {
             self.sweep = None;
+            self.vain_sweeps = self.vain_sweeps.saturating_add(1);
             self.last_sweep_end = Some(now);
         }
     }
@@ -273,7 +316,9 @@ impl Scout {
         if self.route.is_some() || self.sweep.is_some() {
             return None;
         }
-        let pause = if work_waits { SWEEP_PAUSE } else { self.check_every };
+        let doublings = self.vain_sweeps.saturating_sub(1).min(8);
+        let pause =
+            if work_waits { (SWEEP_PAUSE_MIN * (1 << doublings)).min(SWEEP_PAUSE_MAX) } else { self.check_every };
         Some(self.last_sweep_end.map_or(Moment::ZERO, |end| end.plus(pause)))
     }
 

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     future::Future,
-    net::SocketAddr,
     time::Duration,
 };
 
@@ -32,10 +31,17 @@ const ARRIVALS_PER_STEP_MAX: usize = 1_024;
 const IDLE_SLEEP: Duration = Duration::from_secs(1);
 
 struct Addresses {
-    service: SocketAddr,
+    service: String,
     health: String,
     orders: String,
     reads: String,
+}
+
+impl Addresses {
+    fn of(service: &str) -> Self {
+        let url = |path: &str| format!("http://{service}/{path}");
+        Self { service: service.to_owned(), health: url("health"), orders: url("orders"), reads: url("reads") }
+    }
 }
 
 struct Pending {
@@ -74,11 +80,8 @@ impl Shell {
             trade_deadline: Duration::from_millis(config.frontend.trade_deadline_ms),
             health_check_interval: Duration::from_millis(config.frontend.health_check_interval_ms.max(1)),
         };
-        let addresses = config.replicas.iter().map(|replica| {
-            let service = replica.service;
-            let url = |path: &str| format!("http://{service}/{path}");
-            (replica.id, Addresses { service, health: url("health"), orders: url("orders"), reads: url("reads") })
-        });
+        let addresses = config.replicas.iter();
+        let addresses = addresses.map(|replica| (replica.id, Addresses::of(&replica.service.to_string())));
         let meters = Meters {
             sent_trades: counter!("bazaar_frontend_gateway_sent_trades_total"),
             sent_requests: counter!("bazaar_frontend_gateway_sent_trade_requests_total"),
@@ -118,6 +121,7 @@ impl Shell {
                 () = tokio::time::sleep_until(self.clock.instant(wake).into()) => Event::Tick,
             };
             self.note(&event);
+            self.learn(&event);
             let effects = self.machine.step(event, self.clock.now());
             for effect in effects {
                 self.perform(effect);
@@ -199,11 +203,25 @@ impl Shell {
 
     fn answer(&mut self, id: WorkId, mut result: Result<Answer, ApiError>) {
         if let Ok(Answer::Leader(view)) = &mut result {
-            view.address = self.addresses[&view.leader].service.to_string();
+            view.address.clone_from(&self.addresses[&view.leader].service);
         }
         if let Some(pending) = self.pending.remove(&id) {
             // A client that went away takes no answer, which changes nothing.
             let _ = pending.reply.send(result);
+        }
+    }
+
+    /// Learns where the voters are, before the machine hears of them.
+    fn learn(&mut self, event: &Event) {
+        let Event::ProbeDone { result: Ok(health), .. } = event else { return };
+        for voter in &health.voters {
+            match self.addresses.get(&voter.id) {
+                Some(known) if known.service == voter.service => {}
+                _ => {
+                    tracing::info!(replica = voter.id, address = voter.service, "a voter is at this address");
+                    self.addresses.insert(voter.id, Addresses::of(&voter.service));
+                }
+            }
         }
     }
 

@@ -166,6 +166,7 @@ fn health(id: ReplicaId, role: Role, leads: Option<ReplicaId>, term: u64) -> Res
         applied: Some(9),
         orders: 3,
         cluster_id: None,
+        voters: Vec::new(),
     })
 }
 

@@ -320,6 +320,7 @@ async fn health(State((id, shared)): State<Replica>) -> axum::Json<Data<Health>>
             applied: Some(world.log_index),
             orders: world.orders.len() as u64,
             cluster_id: None,
+            voters: Vec::new(),
         },
     })
 }

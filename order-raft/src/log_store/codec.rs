@@ -50,7 +50,7 @@ mod tests {
     use super::*;
     use crate::{
         log_store::test_entries::{blank, normal},
-        raft_types::{Member, Vote},
+        raft_types::{Member, RaftId, Vote},
     };
 
     fn path() -> &'static Path {
@@ -59,8 +59,9 @@ mod tests {
 
     #[test]
     fn every_kind_of_entry_is_read_back_as_it_was_written() {
-        let member = Member { peers: "a:1".into(), service: "a:2".into() };
-        let membership = Membership::new(vec![[1].into()], BTreeMap::from([(1, member)])).unwrap();
+        let member = Member { peers: "a:1".into(), service: "a:2".into(), admin: "a:3".into() };
+        let id = RaftId { replica: 1, life: 9 };
+        let membership = Membership::new(vec![[id].into()], BTreeMap::from([(id, member)])).unwrap();
         let mut with_members = blank(2, 9);
         with_members.payload = EntryPayload::Membership(membership);
         for entry in [blank(1, 0), normal(3, 7, 1_000), with_members] {
@@ -71,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_vote_is_read_back_as_it_was_written() {
-        let vote = Vote::new_committed(7, 3);
+        let vote = Vote::new_committed(7, RaftId::founding(3));
         assert_eq!(decode_meta::<Vote>(path(), b"vote", &encode(&vote)).unwrap(), vote);
     }
 

@@ -5,6 +5,8 @@ pub(super) const LOG: &str = "log";
 /// Column family of what Raft must remember besides the log.
 pub(super) const META: &str = "meta";
 
+/// Key in [`META`] of whose log this is.
+pub(super) const OWNER: &[u8] = b"owner";
 /// Key in [`META`] of the vote.
 pub(super) const VOTE: &[u8] = b"vote";
 /// Key in [`META`] of the last log id that was known to be committed.

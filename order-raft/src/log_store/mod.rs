@@ -22,14 +22,24 @@ use openraft::{
     RaftLogReader,
     storage::{IOFlushed, LogState, RaftLogStorage},
 };
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 pub use self::store::LogPositions;
 use self::store::Store;
-use crate::raft_types::{Entry, LogId, TypeConfig, Vote};
+use crate::raft_types::{Entry, LogId, RaftId, TypeConfig, Vote};
 
 /// Entries of one message to a follower, and of one step of apply, in encoded bytes; at least one entry is taken.
 pub const MESSAGE_ENTRIES_BYTES_MAX: usize = 1024 * 1024;
+
+/// Whose log it is, kept inside it: a log that lost its owner's name was lost itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogOwner {
+    /// The cluster.
+    pub cluster_id: String,
+    /// The replica.
+    pub id: RaftId,
+}
 
 /// A replica's Raft log. Clones share it; the last one that goes makes it durable and closes it.
 #[derive(Clone)]
@@ -48,6 +58,23 @@ impl LogStore {
     /// it was purged.
     pub fn open(path: &Path, on_fatal: impl Fn(String) + Send + Sync + 'static) -> anyhow::Result<Self> {
         Ok(Self { store: Arc::new(Store::open(path, on_fatal)?) })
+    }
+
+    /// Whose log this is; nobody's if it was just made.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn owner(&self) -> io::Result<Option<LogOwner>> {
+        self.store.meta(keys::OWNER)
+    }
+
+    /// Names the owner, durably.
+    ///
+    /// # Errors
+    /// If the log cannot be written.
+    pub async fn claim(&self, owner: &LogOwner) -> io::Result<()> {
+        self.store.put_meta(keys::OWNER, owner)?;
+        self.flushed().await
     }
 
     /// Where the log begins and ends.

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use openraft::EntryPayload;
 
-use crate::raft_types::{Entry, LogCommand, LogId};
+use crate::raft_types::{Entry, LogCommand, LogId, RaftId};
 
 pub(crate) fn log_id(term: u64, index: u64) -> LogId {
-    openraft::testing::log_id::<crate::raft_types::TypeConfig>(term, 1, index)
+    openraft::testing::log_id::<crate::raft_types::TypeConfig>(term, RaftId::founding(1), index)
 }
 
 pub(crate) fn blank(term: u64, index: u64) -> Entry {

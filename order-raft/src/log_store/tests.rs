@@ -30,7 +30,7 @@ async fn everything_is_there_again_after_a_restart() {
     let folder = TempDir::new().unwrap();
     let mut log = open(&folder);
     append(&mut log, (0..10).map(|index| normal(1, index, 100))).await;
-    let vote = Vote::new(3, 2);
+    let vote = Vote::new(3, RaftId::founding(2));
     log.save_vote(&vote).await.unwrap();
     log.save_committed(Some(log_id(1, 7))).await.unwrap();
     let (written, positions) = (all(&mut log).await, log.positions());
@@ -201,7 +201,7 @@ async fn what_was_not_synced_is_not_acknowledged_after_a_failed_sync() {
     let (sender, receiver) = TypeConfig::oneshot();
     log.append([blank(1, 0)], IOFlushed::signal(sender)).await.unwrap();
     receiver.await.unwrap().unwrap_err();
-    log.save_vote(&Vote::new(1, 1)).await.unwrap_err();
+    log.save_vote(&Vote::new(1, RaftId::founding(1))).await.unwrap_err();
     log.append([blank(1, 1)], IOFlushed::noop()).await.unwrap_err();
     log.save_committed(None).await.unwrap_err();
     assert_eq!(calls.load(Ordering::SeqCst), 1);

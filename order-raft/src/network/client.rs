@@ -17,12 +17,12 @@ use openraft::{
 
 use super::{
     connection::{CallError, CallInFlight, Connection},
-    frame::{Answer, Call, Channel, Hello},
+    frame::{Answer, Call, Channel, Hello, LeaderLost},
     link::Link,
     snapshot_send,
 };
 use crate::{
-    raft_types::{LogId, Member, TypeConfig, Vote},
+    raft_types::{LogId, Member, RaftId, TypeConfig, Vote},
     snapshot_dir::SnapshotDir,
 };
 
@@ -47,20 +47,20 @@ enum Purpose {
 /// Makes the clients that openraft uses to reach the other replicas.
 pub struct PeerNetwork {
     cluster_id: String,
-    id: u64,
+    id: RaftId,
     append_timeout: Duration,
     /// One link for each peer and purpose; replaced when the peer's address changes.
-    links: HashMap<(u64, Purpose), Arc<Link>>,
+    links: HashMap<(RaftId, Purpose), Arc<Link>>,
 }
 
 impl PeerNetwork {
     /// The network of replica `id`. An append with entries is waited for up to `append_timeout`, which must leave the
     /// follower time for a slow fsync: about the longest election timeout.
-    pub fn new(cluster_id: String, id: u64, append_timeout: Duration) -> Self {
+    pub fn new(cluster_id: String, id: RaftId, append_timeout: Duration) -> Self {
         Self { cluster_id, id, append_timeout, links: HashMap::new() }
     }
 
-    fn link(&mut self, target: u64, member: &Member, purpose: Purpose) -> Arc<Link> {
+    fn link(&mut self, target: RaftId, member: &Member, purpose: Purpose) -> Arc<Link> {
         if let Some(link) = self.links.get(&(target, purpose)).filter(|link| link.address() == member.peers) {
             return Arc::clone(link);
         }
@@ -71,7 +71,24 @@ impl PeerNetwork {
         link
     }
 
-    fn client(&mut self, target: u64, member: &Member, purpose: Purpose) -> PeerClient {
+    /// Asks another voter whether it, too, has lost the leader of this vote; nothing if it does not say.
+    pub fn ask_leader_lost(
+        &mut self,
+        target: RaftId,
+        member: &Member,
+        vote: Vote,
+        limit: Duration,
+    ) -> impl Future<Output = Option<LeaderLost>> + use<> {
+        let link = self.link(target, member, Purpose::Election);
+        async move {
+            match link.call(Call::LeaderLost(vote), limit).await {
+                Ok(Answer::LeaderLost(answer)) => Some(answer),
+                Ok(_) | Err(_) => None,
+            }
+        }
+    }
+
+    fn client(&mut self, target: RaftId, member: &Member, purpose: Purpose) -> PeerClient {
         PeerClient {
             id: self.id,
             purpose,
@@ -86,22 +103,22 @@ impl PeerNetwork {
 impl RaftNetworkFactory<TypeConfig> for PeerNetwork {
     type Network = PeerClient;
 
-    async fn new_client(&mut self, target: u64, member: &Member) -> PeerClient {
+    async fn new_client(&mut self, target: RaftId, member: &Member) -> PeerClient {
         self.client(target, member, Purpose::Replication)
     }
 
-    async fn new_heartbeat_client(&mut self, target: u64, member: &Member) -> PeerClient {
+    async fn new_heartbeat_client(&mut self, target: RaftId, member: &Member) -> PeerClient {
         self.client(target, member, Purpose::Heartbeat)
     }
 
-    async fn new_snapshot_client(&mut self, target: u64, member: &Member) -> PeerClient {
+    async fn new_snapshot_client(&mut self, target: RaftId, member: &Member) -> PeerClient {
         self.client(target, member, Purpose::Snapshot)
     }
 }
 
 /// Reaches one other replica.
 pub struct PeerClient {
-    id: u64,
+    id: RaftId,
     purpose: Purpose,
     append_timeout: Duration,
     appends: Arc<Link>,
@@ -284,8 +301,8 @@ fn until_not_whole(
 /// Who calls whom for what, as errors tell it.
 #[derive(Debug, Clone, Copy)]
 struct Route {
-    from: u64,
-    to: u64,
+    from: RaftId,
+    to: RaftId,
     action: RPCTypes,
 }
 

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use crate::{
-    raft_types::{SnapshotMeta, TypeConfig, Vote},
+    raft_types::{LogId, RaftId, SnapshotMeta, TypeConfig, Vote},
     snapshot_dir::SnapshotFile,
 };
 
@@ -40,8 +40,8 @@ pub(super) enum Channel {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Hello {
     pub(super) cluster_id: String,
-    pub(super) from: u64,
-    pub(super) to: u64,
+    pub(super) from: RaftId,
+    pub(super) to: RaftId,
     pub(super) channel: Channel,
 }
 
@@ -71,6 +71,8 @@ pub(super) enum Call {
     /// The next bytes of the offered files, in the order of the manifest; no chunk spans two files.
     SnapshotChunk(Bytes),
     SnapshotEnd,
+    /// Whether the peer, too, has lost the leader of this vote.
+    LeaderLost(Vote),
 }
 
 /// The beginning of a snapshot.
@@ -98,6 +100,16 @@ pub(super) enum Answer {
     /// The beginning, or a chunk, of a snapshot was taken.
     SnapshotTaken,
     SnapshotInstalled(SnapshotResponse<TypeConfig>),
+    LeaderLost(LeaderLost),
+}
+
+/// What a peer says about a leader that may be dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderLost {
+    /// It has lost that leader, too, and has heard of no other.
+    pub agrees: bool,
+    /// The end of its log.
+    pub last_log_id: Option<LogId>,
 }
 
 /// A connection that speaks frames.
@@ -142,9 +154,12 @@ mod tests {
         raft_types::{Member, StoredMembership},
     };
 
-    fn membership() -> Membership<u64, Member> {
-        let member = Member { peers: "a:1".into(), service: "a:2".into() };
-        Membership::new(vec![[1].into()], BTreeMap::from([(1, member)])).unwrap()
+    const FIRST: RaftId = RaftId { replica: 1, life: 0 };
+    const SECOND: RaftId = RaftId { replica: 2, life: 7 };
+
+    fn membership() -> Membership<RaftId, Member> {
+        let member = Member { peers: "a:1".into(), service: "a:2".into(), admin: "a:3".into() };
+        Membership::new(vec![[FIRST].into()], BTreeMap::from([(FIRST, member)])).unwrap()
     }
 
     fn again<T: Serialize + DeserializeOwned>(value: &T) -> T {
@@ -156,7 +171,7 @@ mod tests {
         let mut with_members = blank(2, 4);
         with_members.payload = EntryPayload::Membership(membership());
         let append = AppendEntriesRequest::<TypeConfig> {
-            vote: Vote::new_committed(2, 1),
+            vote: Vote::new_committed(2, FIRST),
             prev_log_id: Some(log_id(1, 1)),
             entries: vec![blank(1, 2), normal(1, 3, 5_000), with_members],
             leader_commit: None,
@@ -176,7 +191,7 @@ mod tests {
     fn a_snapshot_offer_survives_the_wire() {
         let last_membership = StoredMembership::new(Some(log_id(1, 0)), membership());
         let offer = SnapshotOffer {
-            vote: Vote::new_committed(2, 1),
+            vote: Vote::new_committed(2, FIRST),
             meta: SnapshotMeta { last_log_id: Some(log_id(1, 7)), last_membership },
             files: vec![SnapshotFile { name: "CURRENT".into(), bytes: 16, crc32: 7 }],
         };
@@ -186,10 +201,11 @@ mod tests {
 
     #[test]
     fn a_vote_request_of_a_transfer_is_still_one_after_the_wire() {
-        let mut request = VoteRequest::<TypeConfig>::new(Vote::new(3, 2), Some(log_id(1, 7)));
+        let mut request = VoteRequest::<TypeConfig>::new(Vote::new(3, SECOND), Some(log_id(1, 7)));
         request.leadership_transfer = true;
         assert_eq!(again(&request), request);
-        let transfer = TransferLeaderRequest::<TypeConfig>::new(Vote::new_committed(3, 2), 1, Some(log_id(1, 7)));
+        let transfer =
+            TransferLeaderRequest::<TypeConfig>::new(Vote::new_committed(3, SECOND), FIRST, Some(log_id(1, 7)));
         assert_eq!(again(&transfer), transfer);
     }
 }

@@ -12,6 +12,7 @@ use super::{
     connection::{CallError, Connection},
     frame::{Answer, Call, Channel, Hello},
 };
+use crate::raft_types::RaftId;
 
 /// Shared by all clients of one peer and purpose.
 pub(super) struct Link {
@@ -43,7 +44,7 @@ impl Link {
         &self.address
     }
 
-    pub(super) fn target(&self) -> u64 {
+    pub(super) fn target(&self) -> RaftId {
         self.hello.to
     }
 

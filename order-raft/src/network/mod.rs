@@ -11,6 +11,7 @@ mod link;
 mod peer;
 mod rate_limit;
 mod server;
+mod sightings;
 mod snapshot_receive;
 mod snapshot_send;
 #[cfg(test)]
@@ -20,6 +21,8 @@ mod tests;
 
 pub use self::{
     client::{PeerClient, PeerNetwork},
+    frame::LeaderLost,
     peer::{PeerFault, RaftPeer},
-    server::{PeerIdentity, serve_peers},
+    server::{PeerBacking, PeerIdentity, serve_peers},
+    sightings::{Look, Sightings},
 };

@@ -13,7 +13,7 @@ use openraft::{
 };
 
 use crate::{
-    raft_types::{SnapshotMeta, TypeConfig, Vote},
+    raft_types::{LogId, SnapshotMeta, TypeConfig, Vote},
     snapshot_dir::SnapshotDir,
 };
 
@@ -50,6 +50,9 @@ pub trait RaftPeer: Clone + Send + Sync + 'static {
     fn admits(&self) -> Result<(), PeerFault> {
         Ok(())
     }
+
+    /// The newest vote that it knows, and the end of its log.
+    fn position(&self) -> impl Future<Output = Result<(Vote, Option<LogId>), PeerFault>> + Send;
 
     /// Takes log entries, or a heartbeat. Calls are started in the order in which the leader sent them.
     fn append(
@@ -89,6 +92,10 @@ impl<SM> RaftPeer for Raft<TypeConfig, SM>
 where
     SM: RaftStateMachine<TypeConfig, SnapshotData = SnapshotDir>,
 {
+    async fn position(&self) -> Result<(Vote, Option<LogId>), PeerFault> {
+        Ok(self.with_raft_state(|state| (*state.vote_ref(), state.log_ids.last().copied())).await?)
+    }
+
     async fn append(
         &self,
         request: AppendEntriesRequest<TypeConfig>,

@@ -12,12 +12,14 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    frame::{self, Answer, Call, Channel, Frames, Hello, HelloReply, Request, Response},
+    frame::{self, Answer, Call, Channel, Frames, Hello, HelloReply, LeaderLost, Request, Response},
     peer::{PeerFault, RaftPeer},
     rate_limit::RateLimit,
+    sightings::{Look, Sightings},
     snapshot_receive::{IncomingRoot, IncomingSnapshot},
     snapshot_send::SNAPSHOT_IDLE_TIMEOUT,
 };
+use crate::raft_types::RaftId;
 
 /// Most connections at a time; each peer needs about four.
 const PEER_CONNECTIONS_MAX: usize = 64;
@@ -34,7 +36,7 @@ pub struct PeerIdentity {
     /// The cluster it belongs to.
     pub cluster_id: String,
     /// Its number.
-    pub id: u64,
+    pub id: RaftId,
 }
 
 impl PeerIdentity {
@@ -50,25 +52,37 @@ impl PeerIdentity {
 }
 
 /// What all connections share.
+/// What the server stands in front of.
+#[derive(Debug)]
+pub struct PeerBacking<P> {
+    /// The replica.
+    pub peer: P,
+    /// Told whenever a peer is heard of, or gone.
+    pub sightings: Arc<Sightings>,
+    /// The folder for received snapshots.
+    pub incoming: PathBuf,
+}
+
 struct Server<P> {
     identity: PeerIdentity,
     peer: P,
+    sightings: Arc<Sightings>,
     incoming: IncomingRoot,
     complaints: RateLimit,
 }
 
-/// Serves the other replicas until `shutdown`. Snapshots are received in folders within `incoming_root`, which must be
+/// Serves the other replicas until `shutdown`. Snapshots are received in folders within `backing.incoming`, which must be
 /// on the file system of the state they will replace.
 pub async fn serve_peers<P: RaftPeer>(
     listener: TcpListener,
     identity: PeerIdentity,
-    peer: P,
-    incoming_root: PathBuf,
+    backing: PeerBacking<P>,
     shutdown: CancellationToken,
 ) {
-    let incoming = IncomingRoot::new(incoming_root);
+    let PeerBacking { peer, sightings, incoming } = backing;
+    let incoming = IncomingRoot::new(incoming);
     clear(incoming.clone()).await;
-    let server = Arc::new(Server { identity, peer, incoming, complaints: RateLimit::default() });
+    let server = Arc::new(Server { identity, peer, sightings, incoming, complaints: RateLimit::default() });
     let slots = Arc::new(Semaphore::new(PEER_CONNECTIONS_MAX));
     let connections = TaskTracker::new();
     loop {
@@ -134,12 +148,15 @@ impl<P: RaftPeer> Server<P> {
         match timeout(HELLO_TIMEOUT, self.greet(&mut frames)).await {
             Err(_) => Err(io::Error::other(format!("no hello within {HELLO_TIMEOUT:?}"))),
             Ok(Err(error)) => Err(error),
-            Ok(Ok(Channel::Calls)) => self.serve_calls(frames).await,
-            Ok(Ok(Channel::Snapshot)) => self.serve_snapshot(frames).await,
+            Ok(Ok(Hello { from, channel: Channel::Calls, .. })) => {
+                let _connected = self.sightings.connected(from);
+                self.serve_calls(frames, from).await
+            }
+            Ok(Ok(Hello { channel: Channel::Snapshot, .. })) => self.serve_snapshot(frames).await,
         }
     }
 
-    async fn greet(&self, frames: &mut Frames) -> io::Result<Channel> {
+    async fn greet(&self, frames: &mut Frames) -> io::Result<Hello> {
         let first = frames.next().await.ok_or(io::ErrorKind::UnexpectedEof)??;
         let hello: Hello = frame::decode(&first)?;
         if let Err(refusal) = self.identity.check(&hello).and_then(|()| self.peer.admits()) {
@@ -151,17 +168,17 @@ impl<P: RaftPeer> Server<P> {
         }
         frames.send(frame::encode(&HelloReply::Welcome)).await?;
         frame::allow_large(frames);
-        Ok(hello.channel)
+        Ok(hello)
     }
 
     /// Calls are started in the order in which they arrive, carried out side by side, and answered in their order.
-    async fn serve_calls(&self, frames: Frames) -> io::Result<()> {
+    async fn serve_calls(&self, frames: Frames, from: RaftId) -> io::Result<()> {
         let (sink, stream) = frames.split();
         stream
             .map(|frame| frame::decode::<Request>(&frame?))
             .map(|request| async move {
                 let Request { id, call } = request?;
-                let answer = self.answer(call).await.map_err(|fault| fault.0);
+                let answer = self.answer(call, from).await.map_err(|fault| fault.0);
                 Ok::<Bytes, io::Error>(frame::encode(&Response { id, answer }))
             })
             .buffered(CALLS_IN_FLIGHT_MAX)
@@ -169,12 +186,20 @@ impl<P: RaftPeer> Server<P> {
             .await
     }
 
-    async fn answer(&self, call: Call) -> Result<Answer, PeerFault> {
+    async fn answer(&self, call: Call, from: RaftId) -> Result<Answer, PeerFault> {
         match call {
-            Call::Append(request) => Ok(Answer::Append(self.peer.append(request).await?)),
+            Call::Append(request) => {
+                self.sightings.heard_leader(from);
+                Ok(Answer::Append(self.peer.append(request).await?))
+            }
             Call::Vote(request) => Ok(Answer::Vote(self.peer.vote(request).await?)),
             Call::PreVote(request) => Ok(Answer::Vote(self.peer.pre_vote(request).await?)),
             Call::TransferLeader(request) => Ok(Answer::TransferLeader(self.peer.transfer_leader(request).await?)),
+            Call::LeaderLost(vote) => {
+                let (own, last_log_id) = self.peer.position().await?;
+                let agrees = own == vote && self.sightings.look(vote.leader_id.voted_for) != Look::Fine;
+                Ok(Answer::LeaderLost(LeaderLost { agrees, last_log_id }))
+            }
             Call::SnapshotBegin(_) | Call::SnapshotChunk(_) | Call::SnapshotEnd => {
                 Err(PeerFault("snapshots have connections of their own".into()))
             }

@@ -23,17 +23,17 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{PeerClient, PeerFault, PeerIdentity, PeerNetwork, RaftPeer, serve_peers};
+use super::{PeerBacking, PeerClient, PeerFault, PeerIdentity, PeerNetwork, RaftPeer, Sightings, serve_peers};
 use crate::{
     log_store::test_entries::{blank, log_id},
-    raft_types::{Member, SnapshotMeta, TypeConfig, Vote},
+    raft_types::{LogId, Member, RaftId, SnapshotMeta, TypeConfig, Vote},
     snapshot_dir::SnapshotDir,
 };
 
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(10);
 pub(super) const CLUSTER: &str = "test-cluster";
 /// The replica that the servers of these tests are.
-pub(super) const SERVER_ID: u64 = 2;
+pub(super) const SERVER_ID: RaftId = RaftId { replica: 2, life: 0 };
 
 /// Files by name, as they were received.
 pub(super) type ReceivedFiles = BTreeMap<String, Vec<u8>>;
@@ -79,6 +79,10 @@ impl TestPeer {
 impl RaftPeer for TestPeer {
     fn admits(&self) -> Result<(), PeerFault> {
         self.refusal.map_or(Ok(()), |why| Err(PeerFault(why.to_owned())))
+    }
+
+    async fn position(&self) -> Result<(Vote, Option<LogId>), PeerFault> {
+        Ok((Vote::new_committed(4, RaftId::founding(1)), Some(log_id(4, 9))))
     }
 
     async fn append(
@@ -130,6 +134,7 @@ fn read_files(dir: &SnapshotDir) -> std::io::Result<ReceivedFiles> {
 pub(super) struct TestServer {
     pub(super) address: SocketAddr,
     pub(super) incoming: TempDir,
+    pub(super) sightings: Arc<Sightings>,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -144,8 +149,10 @@ impl TestServer {
         let address = listener.local_addr().unwrap();
         let (incoming, shutdown) = (TempDir::new().unwrap(), CancellationToken::new());
         let identity = PeerIdentity { cluster_id: CLUSTER.into(), id: SERVER_ID };
-        let serving = serve_peers(listener, identity, peer, incoming.path().to_owned(), shutdown.clone());
-        Self { address, incoming, shutdown, task: tokio::spawn(serving) }
+        let sightings = Arc::new(Sightings::new(WAIT_MAX));
+        let backing = PeerBacking { peer, sightings: Arc::clone(&sightings), incoming: incoming.path().to_owned() };
+        let serving = serve_peers(listener, identity, backing, shutdown.clone());
+        Self { address, incoming, sightings, shutdown, task: tokio::spawn(serving) }
     }
 
     /// Cuts all connections and frees the port.
@@ -155,7 +162,7 @@ impl TestServer {
     }
 
     pub(super) fn member(&self) -> Member {
-        Member { peers: self.address.to_string(), service: String::new() }
+        Member { peers: self.address.to_string(), ..Member::default() }
     }
 
     pub(super) async fn client(&self) -> PeerClient {
@@ -169,13 +176,13 @@ impl TestServer {
 }
 
 pub(super) fn network(cluster: &str) -> PeerNetwork {
-    PeerNetwork::new(cluster.into(), 1, WAIT_MAX)
+    PeerNetwork::new(cluster.into(), RaftId::founding(1), WAIT_MAX)
 }
 
 /// An append of the one entry `index`.
 pub(super) fn append(index: u64) -> AppendEntriesRequest<TypeConfig> {
     AppendEntriesRequest {
-        vote: Vote::new_committed(1, 1),
+        vote: Vote::new_committed(1, RaftId::founding(1)),
         prev_log_id: index.checked_sub(1).map(|index| log_id(1, index)),
         entries: vec![blank(1, index)],
         leader_commit: None,

@@ -13,15 +13,18 @@ use tokio::{
 };
 
 use super::{
+    Look, PeerNetwork,
     connection::{CallError, Connection},
     frame::{self, Answer, Call, Channel, HELLO_BYTES_MAX, Hello, HelloReply, PEER_FRAME_BYTES_MAX, SnapshotOffer},
     test_peer::{CLUSTER, SERVER_ID, TestPeer, TestServer, WAIT_MAX, append, eventually, network},
 };
 use crate::{
     log_store::test_entries::log_id,
-    raft_types::{Member, SnapshotMeta, StoredMembership, Vote},
+    raft_types::{Member, RaftId, SnapshotMeta, StoredMembership, Vote},
     snapshot_dir::{SnapshotDir, SnapshotFile},
 };
+
+const FIRST: RaftId = RaftId { replica: 1, life: 0 };
 
 fn option() -> RPCOption {
     RPCOption::new(WAIT_MAX)
@@ -32,7 +35,7 @@ fn meta() -> SnapshotMeta {
 }
 
 fn hello(channel: Channel) -> Hello {
-    Hello { cluster_id: CLUSTER.into(), from: 1, to: SERVER_ID, channel }
+    Hello { cluster_id: CLUSTER.into(), from: FIRST, to: SERVER_ID, channel }
 }
 
 #[tokio::test]
@@ -40,15 +43,34 @@ async fn every_call_gets_its_own_answer() {
     let server = TestServer::start(TestPeer::willing()).await;
     let mut client = server.client().await;
     assert_eq!(client.append_entries(append(5), option()).await.unwrap(), AppendEntriesResponse::Success);
-    let request = VoteRequest::new(Vote::new(4, 1), None);
+    let request = VoteRequest::new(Vote::new(4, FIRST), None);
     assert!(client.vote(request.clone(), option()).await.unwrap().vote_granted);
     assert!(!client.pre_vote(request, option()).await.unwrap().vote_granted);
 }
 
 #[tokio::test]
+async fn a_replica_agrees_that_a_leader_is_lost_only_if_it_lost_it_itself() {
+    let server = TestServer::start(TestPeer::willing()).await;
+    let leader = Vote::new_committed(4, FIRST);
+    let mut leaders_client = server.client().await;
+    leaders_client.append_entries(append(5), option()).await.unwrap();
+    let mut asker = network(CLUSTER);
+    let ask = async |asker: &mut PeerNetwork, vote| {
+        asker.ask_leader_lost(SERVER_ID, &server.member(), vote, WAIT_MAX).await.unwrap().agrees
+    };
+    assert!(!ask(&mut asker, leader).await, "the leader is connected");
+    let of_a_third = Vote::new_committed(4, RaftId::founding(3));
+    assert!(!ask(&mut asker, of_a_third).await, "it follows another leader");
+    drop((leaders_client, asker));
+    eventually("all connections of replica 1 are closed", || server.sightings.look(FIRST) == Look::Gone).await;
+    let mut third = PeerNetwork::new(CLUSTER.into(), RaftId::founding(3), WAIT_MAX);
+    assert!(ask(&mut third, leader).await);
+}
+
+#[tokio::test]
 async fn a_peer_that_cannot_do_what_it_is_asked_says_why() {
     let server = TestServer::start(TestPeer::willing()).await;
-    let request = TransferLeaderRequest::new(Vote::new_committed(4, 1), SERVER_ID, None);
+    let request = TransferLeaderRequest::new(Vote::new_committed(4, FIRST), SERVER_ID, None);
     let error = server.client().await.transfer_leader(request, option()).await.unwrap_err();
     assert!(matches!(error, RPCError::Unreachable(_)), "{error:?}");
     assert!(error.to_string().contains("the replica is stopping"), "{error}");
@@ -109,7 +131,7 @@ async fn another_cluster_another_replica_and_a_joining_one_refuse_with_the_reaso
     let joining = TestServer::start(TestPeer { refusal: Some("joining"), ..TestPeer::willing() }).await;
     let cases = [
         ("other-cluster", SERVER_ID, &server, "wrong cluster: this is 'test-cluster', not 'other-cluster'"),
-        (CLUSTER, 3, &server, "this is replica 2, not 3"),
+        (CLUSTER, RaftId::founding(3), &server, "this is replica 2, not 3"),
         (CLUSTER, SERVER_ID, &joining, "joining"),
     ];
     for (cluster, target, server, reason) in cases {
@@ -123,7 +145,7 @@ async fn another_cluster_another_replica_and_a_joining_one_refuse_with_the_reaso
 #[tokio::test]
 async fn a_peer_that_is_not_there_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let member = Member { peers: listener.local_addr().unwrap().to_string(), service: String::new() };
+    let member = Member { peers: listener.local_addr().unwrap().to_string(), ..Member::default() };
     drop(listener);
     let mut client = network(CLUSTER).new_client(SERVER_ID, &member).await;
     let error = client.append_entries(append(1), option()).await.unwrap_err();
@@ -164,7 +186,7 @@ async fn a_call_without_an_answer_times_out() {
 #[tokio::test]
 async fn a_connection_to_a_silent_peer_is_replaced() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let member = Member { peers: listener.local_addr().unwrap().to_string(), service: String::new() };
+    let member = Member { peers: listener.local_addr().unwrap().to_string(), ..Member::default() };
     let (accepted, mut count) = tokio::sync::watch::channel(0);
     tokio::spawn(async move {
         let mut open = Vec::new();
@@ -229,7 +251,7 @@ async fn a_snapshot_arrives_as_it_was_sent() {
     let peer = TestPeer::willing();
     let server = TestServer::start(peer.clone()).await;
     let (_folder, dir) = snapshot_folder();
-    let vote = Vote::new_committed(3, 1);
+    let vote = Vote::new_committed(3, FIRST);
     let snapshot = Snapshot { meta: meta(), snapshot: dir.clone() };
     let mut client = server.client().await;
     let response = client.full_snapshot(vote, snapshot, future::pending(), option()).await.unwrap();
@@ -251,7 +273,7 @@ async fn a_cancelled_snapshot_is_not_sent() {
     let (_folder, dir) = snapshot_folder();
     let snapshot = Snapshot { meta: meta(), snapshot: dir };
     let cancel = future::ready(ReplicationClosed::new("no longer the leader"));
-    let result = server.client().await.full_snapshot(Vote::new_committed(3, 1), snapshot, cancel, option()).await;
+    let result = server.client().await.full_snapshot(Vote::new_committed(3, FIRST), snapshot, cancel, option()).await;
     assert!(matches!(result, Err(StreamingError::Closed(_))), "{result:?}");
     assert!(peer.installed.lock().unwrap().is_empty());
 }
@@ -260,7 +282,7 @@ async fn a_cancelled_snapshot_is_not_sent() {
 async fn offer(server: &TestServer) -> Connection {
     let connection = Connection::open(&server.address.to_string(), &hello(Channel::Snapshot)).await.unwrap();
     let files = vec![SnapshotFile { name: "file".into(), bytes: 4, crc32: crc32fast::hash(b"abcd") }];
-    let offer = SnapshotOffer { vote: Vote::new_committed(3, 1), meta: meta(), files };
+    let offer = SnapshotOffer { vote: Vote::new_committed(3, FIRST), meta: meta(), files };
     call(&connection, Call::SnapshotBegin(Box::new(offer))).await.unwrap();
     assert_eq!(server.incoming_folders(), 1);
     connection
@@ -318,7 +340,7 @@ async fn a_manifest_that_names_a_file_elsewhere_is_refused() {
     let server = TestServer::start(peer.clone()).await;
     let connection = Connection::open(&server.address.to_string(), &hello(Channel::Snapshot)).await.unwrap();
     let files = vec![SnapshotFile { name: "../outside".into(), bytes: 4, crc32: 0 }];
-    let offer = SnapshotOffer { vote: Vote::new_committed(3, 1), meta: meta(), files };
+    let offer = SnapshotOffer { vote: Vote::new_committed(3, FIRST), meta: meta(), files };
     let refused = call(&connection, Call::SnapshotBegin(Box::new(offer))).await;
     assert_refused(&server, &peer, refused, "is not the name of a snapshot's file").await;
 }

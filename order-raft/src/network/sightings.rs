@@ -1,0 +1,139 @@
+//! When each peer was seen last: a killed process closes its connections at once, a halted or cut off one falls silent.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+use crate::raft_types::RaftId;
+
+/// How a peer that was seen before looks now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// It has a connection to this replica, and was heard of lately.
+    Fine,
+    /// It closed all its connections.
+    Gone,
+    /// It has connections and says nothing.
+    Silent,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sight {
+    /// Connections for calls that it has opened to this replica.
+    connections: usize,
+    /// When it was last heard of as a leader.
+    heard: Instant,
+}
+
+/// What this replica has seen of its peers. Shared by the server, which sees, and the detector, which looks.
+#[derive(Debug)]
+pub struct Sightings {
+    /// Bounded: only peers that greeted as members of this cluster get an entry.
+    peers: Mutex<HashMap<RaftId, Sight>>,
+    silence_max: Duration,
+    gone: Notify,
+}
+
+impl Sightings {
+    /// Nobody was seen yet; a leader that says nothing for `silence_max` is silent.
+    pub fn new(silence_max: Duration) -> Self {
+        Self { peers: Mutex::default(), silence_max, gone: Notify::new() }
+    }
+
+    fn peers(&self) -> MutexGuard<'_, HashMap<RaftId, Sight>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A peer opened a connection; it is open until the returned value is dropped.
+    pub(super) fn connected(self: &Arc<Self>, peer: RaftId) -> Connected {
+        let now = Instant::now();
+        self.peers().entry(peer).or_insert(Sight { connections: 0, heard: now }).connections += 1;
+        Connected { sightings: Arc::clone(self), peer }
+    }
+
+    /// A peer spoke as a leader.
+    pub(super) fn heard_leader(&self, peer: RaftId) {
+        if let Some(sight) = self.peers().get_mut(&peer) {
+            sight.heard = Instant::now();
+        }
+    }
+
+    /// How a peer looks now; one that was never seen looks fine, since nothing speaks against it.
+    pub fn look(&self, peer: RaftId) -> Look {
+        match self.peers().get(&peer) {
+            Some(sight) if sight.connections == 0 => Look::Gone,
+            Some(sight) if sight.heard.elapsed() > self.silence_max => Look::Silent,
+            Some(_) | None => Look::Fine,
+        }
+    }
+
+    /// This replica itself did not run for a while: what was said to it meanwhile is not read yet, so nobody's silence
+    /// counts until now.
+    pub fn pardon_silence(&self) {
+        let now = Instant::now();
+        for sight in self.peers().values_mut() {
+            sight.heard = now;
+        }
+    }
+
+    /// Waits until some peer has closed its last connection.
+    pub async fn wait_gone(&self) {
+        self.gone.notified().await;
+    }
+}
+
+/// An open connection.
+pub(super) struct Connected {
+    sightings: Arc<Sightings>,
+    peer: RaftId,
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        if let Some(sight) = self.sightings.peers().get_mut(&self.peer) {
+            sight.connections -= 1;
+            if sight.connections == 0 {
+                self.sightings.gone.notify_one();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use super::{Look, Sightings};
+    use crate::raft_types::RaftId;
+
+    const PEER: RaftId = RaftId { replica: 2, life: 0 };
+
+    #[test]
+    fn a_peer_is_gone_with_its_last_connection() {
+        let sightings = Arc::new(Sightings::new(Duration::from_secs(3_600)));
+        assert_eq!(sightings.look(PEER), Look::Fine, "never seen");
+        let (one, other) = (sightings.connected(PEER), sightings.connected(PEER));
+        drop(one);
+        assert_eq!(sightings.look(PEER), Look::Fine);
+        drop(other);
+        assert_eq!(sightings.look(PEER), Look::Gone);
+        let _back = sightings.connected(PEER);
+        assert_eq!(sightings.look(PEER), Look::Fine);
+    }
+
+    #[test]
+    fn silence_counts_from_the_last_word_and_may_be_pardoned() {
+        let sightings = Arc::new(Sightings::new(Duration::ZERO));
+        let _connected = sightings.connected(PEER);
+        assert_eq!(sightings.look(PEER), Look::Silent);
+        let patient = Arc::new(Sightings::new(Duration::from_secs(3_600)));
+        let _connected = patient.connected(PEER);
+        patient.heard_leader(PEER);
+        patient.pardon_silence();
+        assert_eq!(patient.look(PEER), Look::Fine);
+    }
+}
