@@ -4,19 +4,21 @@ use std::{net::SocketAddr, time::Duration};
 
 use bazaar_domain::{
     Cents, ReplicaId, StockName,
-    api::{Data, DigestView, Health, StockView},
+    api::{Data, DigestView, Health, MemberChange, Members, StockView},
     config::ReplicaConfig,
 };
 use bazaar_service::Caller;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::api::{Failure, get_json};
+use crate::api::{Failure, get_json, post_json};
 
 /// How long a look behind the frontend may take: short, since a paused process must not hold up the others' row.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an inventory or a digest may take; both can be large on a long-lived replica.
 const CONTENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a step of a membership change may take: longer than the replica itself waits for it.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// A stock in a replica's `GET /admin/inventory`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +73,22 @@ pub struct LogEntry {
     pub items: Vec<Value>,
 }
 
+/// An event in a replica's `GET /admin/raft`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, in milliseconds since 1970.
+    pub unix_ms: u64,
+    /// In which term.
+    pub term: u64,
+    /// What happened, in words.
+    pub what: String,
+}
+
+#[derive(Deserialize)]
+struct RaftView {
+    events: Vec<Event>,
+}
+
 /// One replica, seen from outside.
 #[derive(Debug, Clone)]
 pub struct Replica {
@@ -93,6 +111,43 @@ impl Replica {
     /// As [`Failure`] says.
     pub async fn health(&self) -> Result<Health, Failure> {
         self.data(self.service, "/health", LOOK_TIMEOUT).await
+    }
+
+    /// The events in `GET /admin/raft`, oldest first.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn events(&self) -> Result<Vec<Event>, Failure> {
+        let raft: RaftView = self.data(self.admin, "/admin/raft", CONTENT_TIMEOUT).await?;
+        Ok(raft.events)
+    }
+
+    /// `POST /admin/transfer`: has this replica, which leads, hand its leadership over.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn transfer(&self, to: ReplicaId) -> Result<(), Failure> {
+        let url = format!("http://{}/admin/transfer", self.admin);
+        let _: Data<Value> = post_json(&self.caller, &url, &json!({ "to": to }), LOOK_TIMEOUT).await?;
+        Ok(())
+    }
+
+    /// `GET /admin/members`.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn members(&self) -> Result<Members, Failure> {
+        self.data(self.admin, "/admin/members", LOOK_TIMEOUT).await
+    }
+
+    /// `POST /admin/members`.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn change_members(&self, change: &MemberChange) -> Result<Members, Failure> {
+        let url = format!("http://{}/admin/members", self.admin);
+        let body: Data<Members> = post_json(&self.caller, &url, change, CHANGE_TIMEOUT).await?;
+        Ok(body.data)
     }
 
     /// `GET /admin/digest?number=N`.

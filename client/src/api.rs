@@ -207,6 +207,19 @@ pub async fn get_json<T: DeserializeOwned>(caller: &Caller, url: &str, timeout: 
     send(caller.http().get(url).timeout(timeout)).await?.json()
 }
 
+/// Posts JSON to any of our processes, and gets a JSON answer.
+///
+/// # Errors
+/// As [`Failure`] says.
+pub async fn post_json<Q: Serialize, T: DeserializeOwned>(
+    caller: &Caller,
+    url: &str,
+    body: &Q,
+    timeout: Duration,
+) -> Result<T, Failure> {
+    send(caller.http().post(url).json(body).timeout(timeout)).await?.json()
+}
+
 /// A successful answer, read whole.
 struct Reply {
     headers: header::HeaderMap,

@@ -16,7 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     api::Frontend,
-    bench, check, log, order,
+    bench, check, failover, log, members, order,
     output::{Format, Printer},
     query, status, trade, workload,
 };
@@ -65,6 +65,10 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Show the state of every process, and what the cluster can bear.
     Status,
+    /// Show the members of the cluster, or change them.
+    Members(members::MembersArgs),
+    /// Take the leader away while clients trade, and say how long no trade was answered.
+    Failover(failover::FailoverArgs),
     /// Show entries of a replica's log.
     Log(log::LogArgs),
     /// Measure throughput and latency over real connections.
@@ -82,6 +86,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// The cluster's configuration file.
+    pub fn config_path(&self) -> PathBuf {
+        self.config.clone()
+    }
+
     /// Reads the cluster's configuration.
     ///
     /// # Errors
@@ -129,6 +138,8 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Order(args) => order::run(&context, args).await,
         Command::Check(args) => check::run(&context, args).await,
         Command::Status => status::run(&context).await,
+        Command::Members(args) => members::run(&context, args).await,
+        Command::Failover(args) => failover::run(&context, args).await,
         Command::Log(args) => log::run(&context, args).await,
         Command::Bench(args) => bench::run(&context, args).await,
     }

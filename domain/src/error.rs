@@ -44,8 +44,10 @@ pub enum ErrorKind {
     NoLeader,
     /// Fewer replicas can be reached than a decision needs.
     NoQuorum,
-    /// The change of membership does not fit the membership now, or another one is under way.
+    /// The change of membership does not fit the membership now.
     MembershipConflict,
+    /// Another change of membership is under way, or the replica has not caught up yet.
+    MembershipBusy,
     /// More is asked than the service takes at a time.
     Overloaded,
     /// The catalog does not answer, or cannot promise that its answer is current.
@@ -77,7 +79,7 @@ impl ErrorKind {
             Self::KeyReused => 422,
             Self::HeaderTooLarge => 431,
             Self::Internal => 500,
-            Self::NoLeader | Self::NoQuorum | Self::Overloaded | Self::CatalogUnavailable => 503,
+            Self::NoLeader | Self::NoQuorum | Self::MembershipBusy | Self::Overloaded | Self::CatalogUnavailable => 503,
             Self::OutcomeUnknown => 504,
         }
     }
@@ -104,6 +106,7 @@ impl ErrorKind {
             Self::NoLeader => "no_leader",
             Self::NoQuorum => "no_quorum",
             Self::MembershipConflict => "membership_conflict",
+            Self::MembershipBusy => "membership_busy",
             Self::Overloaded => "overloaded",
             Self::CatalogUnavailable => "catalog_unavailable",
             Self::OutcomeUnknown => "outcome_unknown",

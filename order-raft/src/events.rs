@@ -174,6 +174,9 @@ impl EventFile {
 /// What a change of standing means, in words.
 pub fn describe(before: &Standing, after: &Standing) -> Vec<(EventKind, String)> {
     let mut events: Vec<(EventKind, String)> = change_of_role(before, after).into_iter().collect();
+    if after.own_term_applied && !before.own_term_applied {
+        events.push((EventKind::Election, "takes trades: an entry of its own term is applied".into()));
+    }
     if let Some(covers) = after.snapshot.filter(|_| before.snapshot != after.snapshot) {
         events.push((EventKind::Snapshot, format!("has a snapshot that covers the log up to index {}", covers.index)));
     }

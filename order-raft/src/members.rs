@@ -50,8 +50,9 @@ impl Node {
     /// Carries one step out, and answers once it is committed. The step goes on if the caller gives up.
     ///
     /// # Errors
-    /// `not_leader`, `no_leader`, `no_quorum`: ask the leader, or again later. `membership_conflict`: the step does not
-    /// fit the membership now, or another change is under way. `no_quorum` also if it is not committed in time.
+    /// `not_leader`, `no_leader`, `no_quorum`: ask the leader, or again later. `membership_busy`: likewise, while
+    /// another change is under way or a replica catches up. `membership_conflict`: the step does not fit the membership
+    /// now. `no_quorum` also if it is not committed in time.
     pub async fn change_members(self: &Arc<Self>, change: MemberChange) -> Result<Members, ApiError> {
         let node = Arc::clone(self);
         let step = tokio::spawn(async move { node.step(change).await });
@@ -70,7 +71,7 @@ impl Node {
         let _one_at_a_time = self
             .changing_members
             .try_lock()
-            .map_err(|_| conflict("another change of membership is under way; try again when it is done"))?;
+            .map_err(|_| busy("another change of membership is under way; try again when it is done"))?;
         match change {
             MemberChange::Add { id, service, peers, admin } => self.add(id, Member { peers, service, admin }).await,
             MemberChange::Promote { id } => self.promote(id).await,
@@ -117,8 +118,8 @@ impl Node {
         };
         match lag(&report, learner) {
             Some(lag) if lag <= PROMOTE_LAG_ENTRIES_MAX => {}
-            Some(lag) => return Err(conflict(format!("replica {replica} still lacks {lag} log entries; wait for it"))),
-            None => return Err(conflict(format!("replica {replica} has not answered the leader yet; wait for it"))),
+            Some(lag) => return Err(busy(format!("replica {replica} still lacks {lag} log entries; wait for it"))),
+            None => return Err(busy(format!("replica {replica} has not answered the leader yet; wait for it"))),
         }
         let others = membership.voter_ids().filter(|id| id.replica != replica);
         let voters: BTreeSet<RaftId> = others.chain([learner]).collect();
@@ -170,7 +171,7 @@ impl Node {
     fn refusal(&self, error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> ApiError {
         match error {
             RaftError::APIError(ClientWriteError::ChangeMembershipError(ChangeMembershipError::InProgress(_))) => {
-                conflict("another change of membership is under way; try again when it is done")
+                busy("another change of membership is under way; try again when it is done")
             }
             RaftError::APIError(ClientWriteError::ChangeMembershipError(error)) => conflict(error.to_string()),
             RaftError::APIError(ClientWriteError::ForwardToLeader(_)) => {
@@ -194,4 +195,8 @@ fn lag(report: &RaftMetrics, member: RaftId) -> Option<u64> {
 
 fn conflict(text: impl Into<String>) -> ApiError {
     ApiError::new(ErrorKind::MembershipConflict, text)
+}
+
+fn busy(text: impl Into<String>) -> ApiError {
+    ApiError::new(ErrorKind::MembershipBusy, text)
 }

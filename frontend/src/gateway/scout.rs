@@ -87,6 +87,8 @@ pub struct Scout {
     /// Sweeps since the last one that found a leader.
     vain_sweeps: u32,
     next_look_around: Moment,
+    /// The term of the newest leader that was confirmed.
+    known_term: u64,
     /// How each replica's last probe ended.
     sights: BTreeMap<ReplicaId, Result<(), String>>,
     next_probe: ProbeId,
@@ -107,6 +109,7 @@ impl Scout {
             last_sweep_end: None,
             vain_sweeps: 0,
             next_look_around: Moment::ZERO,
+            known_term: 0,
             sights: BTreeMap::new(),
             next_probe: 0,
             sweeps: 0,
@@ -241,9 +244,9 @@ impl Scout {
             Purpose::LookAround => false,
         };
         // A probe of an earlier sweep proves nothing about a replica that failed since, but it can still show that the
-        // leader work goes to was replaced.
-        let newer = self.route.is_some_and(|route| health.term > route.term);
-        if current || newer {
+        // leader work went to was replaced.
+        if current || health.term > self.known_term {
+            self.known_term = health.term;
             self.route =
                 Some(Route { replica: probe.replica, term: health.term, quorum_ack_age_ms: health.quorum_ack_age_ms });
             self.sweep = None;

@@ -6,7 +6,7 @@ mod sweeps;
 
 use bazaar_domain::{
     ApiError, ErrorKind, IdempotencyKey, Moment, Outcome, Quantity, ReplicaId, Side, StockName, Trade, TradeFate,
-    api::{Health, Role},
+    api::{Health, Role, ServiceAddress},
     internal::{OrderRead, OrderReadAnswer},
     order::Decision,
 };

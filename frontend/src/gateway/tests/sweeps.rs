@@ -53,16 +53,50 @@ fn a_replica_that_answers_under_another_id_is_no_leader() {
 }
 
 #[test]
-fn while_work_waits_sweeps_follow_each_other_every_50_ms() {
+fn while_work_waits_sweeps_follow_each_other_quickly_and_then_less_so() {
     let mut bench = Bench::new();
     bench.trade("k");
-    for replica in [3, 2, 1] {
-        bench.probe_answers(replica, Err(CallError::Refused));
+    let mut now = 0;
+    for pause in [5, 10, 20, 40, 50, 50] {
+        for replica in [3, 2, 1] {
+            bench.probe_answers(replica, Err(CallError::Refused));
+        }
+        bench.run_to(now + pause - 1);
+        assert!(bench.asked().is_empty(), "{pause}");
+        now += pause;
+        bench.run_to(now);
+        assert_eq!(bench.asked(), [3], "{pause}");
     }
-    bench.run_to(49);
+}
+
+#[test]
+fn when_the_leader_is_slow_the_others_are_asked_whether_one_of_them_leads() {
+    let mut bench = Bench::with_leader();
+    let id = bench.trade("k");
+    bench.run_to(149);
     assert!(bench.asked().is_empty());
-    bench.run_to(50);
-    assert_eq!(bench.asked(), [3]);
+    bench.run_to(150);
+    assert_eq!(bench.asked(), [2, 1]);
+    bench.probe_answers(2, follower(2, Some(3)));
+    bench.probe_answers(1, follower(1, Some(3)));
+    assert_eq!(bench.machine.leader(), Some(3), "nobody else leads");
+    bench.run_to(200);
+    bench.probe_answers(2, leader(2, 6));
+    assert_eq!(bench.machine.leader(), Some(2));
+    bench.call_fails(CallError::Timeout);
+    bench.call_succeeds();
+    assert!(bench.answer_of(id).is_ok());
+}
+
+#[test]
+fn the_leader_says_who_votes() {
+    let mut bench = Bench::new();
+    let mut health = leader(3, 5).unwrap();
+    health.voters = [5, 4, 3].map(|id| ServiceAddress { id, service: format!("host-{id}:1") }).to_vec();
+    bench.probe_answers(3, Ok(health));
+    bench.trade("k");
+    bench.call_fails(CallError::Refused);
+    assert_eq!(bench.asked(), [5], "highest id first, of those that vote now");
 }
 
 #[test]
