@@ -8,8 +8,10 @@ use bazaar_domain::{
     config::ReplicaConfig,
 };
 use bazaar_service::Caller;
+use reqwest::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::api::{Failure, get_json, post_json};
 
@@ -17,6 +19,8 @@ use crate::api::{Failure, get_json, post_json};
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an inventory or a digest may take; both can be large on a long-lived replica.
 const CONTENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a replica may take to prepare a backup: it reads all of its state once.
+const BACKUP_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long a step of a membership change may take: longer than the replica itself waits for it.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(12);
 
@@ -130,6 +134,16 @@ impl Replica {
         let url = format!("http://{}/admin/transfer", self.admin);
         let _: Data<Value> = post_json(&self.caller, &url, &json!({ "to": to }), LOOK_TIMEOUT).await?;
         Ok(())
+    }
+
+    /// `GET /admin/backup`: the answer comes once the backup is prepared, its body is the backup.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn backup(&self) -> Result<Response, Failure> {
+        let request = self.caller.http().get(format!("http://{}/admin/backup", self.admin)).send();
+        let answer = timeout(BACKUP_TIMEOUT, request).await.map_err(|_| Failure::Timeout)??;
+        successful(answer).await
     }
 
     /// `GET /admin/members`.

@@ -9,7 +9,7 @@ use bazaar_domain::{
     internal::headers,
 };
 use bazaar_service::{CallError, Caller};
-use reqwest::{RequestBuilder, Url, header};
+use reqwest::{RequestBuilder, Response, Url, header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// How long one attempt of a read may take: longer than the frontend holds one, so that its reason comes first.
@@ -238,13 +238,22 @@ impl Reply {
 }
 
 async fn send(request: RequestBuilder) -> Result<Reply, Failure> {
-    let response = request.send().await?;
-    let status = response.status();
+    let response = successful(request.send().await?).await?;
     let headers = response.headers().clone();
-    let body = response.bytes().await?.to_vec();
+    Ok(Reply { headers, body: response.bytes().await?.to_vec() })
+}
+
+/// An answer with a status of success, its body not yet read.
+///
+/// # Errors
+/// What the answer says, if it is another one.
+pub async fn successful(response: Response) -> Result<Response, Failure> {
+    let status = response.status();
     if status.is_success() {
-        return Ok(Reply { headers, body });
+        return Ok(response);
     }
+    let headers = response.headers().clone();
+    let body = response.bytes().await?;
     match serde_json::from_slice::<ErrorBody>(&body) {
         Ok(ErrorBody { error }) => {
             let seconds = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());

@@ -16,9 +16,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     api::Frontend,
-    bench, check, failover, log, members, order,
+    backup, bench, check, failover, log, members, order,
     output::{Format, Printer},
-    query, status, trade, workload,
+    query, restore, status, trade, workload,
 };
 
 /// Worker threads of every command but `bench`, which has a flag for it.
@@ -71,6 +71,10 @@ pub enum Command {
     Failover(failover::FailoverArgs),
     /// Show entries of a replica's log.
     Log(log::LogArgs),
+    /// Take a backup of all orders and stocks from a running replica, or check one.
+    Backup(backup::BackupArgs),
+    /// Make the data of a new cluster from a backup.
+    Restore(restore::RestoreArgs),
     /// Measure throughput and latency over real connections.
     Bench(bench::BenchArgs),
 }
@@ -141,6 +145,8 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Members(args) => members::run(&context, args).await,
         Command::Failover(args) => failover::run(&context, args).await,
         Command::Log(args) => log::run(&context, args).await,
+        Command::Backup(args) => backup::run(&context, args).await,
+        Command::Restore(args) => restore::run(&context, args).await,
         Command::Bench(args) => bench::run(&context, args).await,
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod api;
+pub mod backup;
 pub mod bench;
 pub mod check;
 pub mod cli;
@@ -17,6 +18,7 @@ pub mod order;
 pub mod output;
 pub mod query;
 pub mod repeat;
+pub mod restore;
 pub mod retry;
 pub mod status;
 pub mod terminal;

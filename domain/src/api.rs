@@ -317,6 +317,9 @@ pub struct MemberView {
     pub admin: String,
     /// If the leader answers: log entries that this member lacks.
     pub lag: Option<u64>,
+    /// If the leader answers: for how many milliseconds it has lacked the first of them.
+    #[serde(default)]
+    pub lag_ms: Option<u64>,
 }
 
 /// `GET /leader` of the frontend.

@@ -131,6 +131,23 @@ impl LeaseConfig {
     }
 }
 
+/// Who should lead, if there is a choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeaderPreference {
+    /// Whoever was elected.
+    None,
+    /// The replica with the highest id that is well; leadership is handed to it after a quiet time.
+    HighestId,
+}
+
+impl LeaderPreference {
+    /// Whether the highest id is preferred.
+    pub fn is_highest(self) -> bool {
+        self == Self::HighestId
+    }
+}
+
 /// Timing and sizes of Raft.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -145,6 +162,8 @@ pub struct RaftTuning {
     pub leader_silence_ms: u64,
     /// A leader whose newest quorum-acknowledged message is older takes no trades, in milliseconds.
     pub quorum_ack_age_max_ms: u64,
+    /// Who should lead, if there is a choice.
+    pub leader_preference: LeaderPreference,
     /// Log entries between two snapshots.
     pub snapshot_every_entries: u64,
     /// Log entries kept behind a snapshot for followers that lag.
@@ -159,6 +178,7 @@ impl Default for RaftTuning {
             election_max_ms: 600,
             leader_silence_ms: 350,
             quorum_ack_age_max_ms: 600,
+            leader_preference: LeaderPreference::None,
             snapshot_every_entries: 200_000,
             log_kept_entries: 100_000,
         }

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    events::EventKind,
+    backup,
     http::standing_routes,
     joining,
     node::Node,
@@ -40,6 +40,7 @@ pub fn routes(node: Arc<Node>) -> Router {
         .route("/admin/log", get(log))
         .route("/admin/digest", get(digest))
         .route("/admin/inventory", get(inventory))
+        .route("/admin/backup", get(backup::serve::backup))
         .route("/admin/snapshot", post(snapshot))
         .route("/admin/transfer", post(transfer))
         .route("/admin/members", get(members).post(change_members))
@@ -205,15 +206,17 @@ struct TransferBody {
 }
 
 async fn transfer(State(node): Shared, Json(body): Json<TransferBody, ADMIN_BODY_BYTES_MAX>) -> Answer {
-    let standing = node.standing();
-    standing.admit(node.config.raft.quorum_ack_age_max_ms, Instant::now())?;
+    node.admit()?;
     let metrics = node.raft_metrics();
     let mut voters = metrics.membership_config.voter_ids();
     let Some(to) = voters.find(|voter| voter.replica == body.to) else {
         return Err(ApiFailure::invalid(format!("replica {} is no voter", body.to)));
     };
-    node.events.note(EventKind::Transfer, standing.term, format!("leadership is handed to replica {}", body.to));
-    let asked = node.raft.trigger().transfer_leader(to).await;
-    asked.map_err(|fatal| ApiFailure::new(ErrorKind::Internal, fatal.to_string()))?;
+    if to == node.raft_id {
+        return Err(ApiFailure::invalid(format!("replica {} leads already", body.to)));
+    }
+    // In a task of its own: it goes on if the caller gives up.
+    let handing = tokio::spawn(async move { node.hand_over_to(to, "asked for").await });
+    handing.await.map_err(|error| ApiFailure::new(ErrorKind::Internal, error.to_string()))?;
     data(json!({ "to": body.to }))
 }

@@ -2,18 +2,22 @@
 
 use std::{fs, path::Path};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use bazaar_domain::ReplicaId;
 use bazaar_service::data_dir::write_durably;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::raft_types::RaftId;
+use crate::{disk::REPLACE, raft_types::RaftId};
 
 const FILE: &str = "identity.json";
+/// The log's folder. It is made after the identity.
+pub(crate) const LOG_FOLDER: &str = "raft";
 
 /// A replica's identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+// A name with a flipped bit must not read as a field that is not there.
+#[serde(deny_unknown_fields)]
 pub struct Identity {
     /// The cluster: named at its bootstrap, or by the leader that took this replica in. `None`: it waits for that.
     pub cluster_id: Option<String>,
@@ -38,11 +42,13 @@ impl Identity {
         let file = data.join(FILE);
         let identity = match fs::read(&file) {
             Ok(bytes) => {
-                let found: Self = serde_json::from_slice(&bytes).with_context(|| {
-                    format!("{} is damaged; empty the directory and replace the replica", file.display())
-                })?;
+                let found: Self = serde_json::from_slice(&bytes)
+                    .map_err(|error| anyhow!("{} is damaged: {error}; {REPLACE}", file.display()))?;
                 found.check(data, replica_id, bootstrap)?;
                 Self { incarnation: found.incarnation + 1, ..found }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && data.join(LOG_FOLDER).exists() => {
+                bail!("{} is missing, but there is a log beside it; {REPLACE}", file.display())
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self {
                 cluster_id: bootstrap.map(str::to_owned),
@@ -53,6 +59,16 @@ impl Identity {
             },
             Err(error) => return Err(error).with_context(|| format!("{} cannot be read", file.display())),
         };
+        identity.save(data)?;
+        Ok(identity)
+    }
+
+    /// Makes, durably, the identity of a founding member whose log was made already.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn found(data: &Path, replica_id: ReplicaId, cluster_id: String) -> Result<Self> {
+        let identity = Self { cluster_id: Some(cluster_id), replica_id, life: 0, incarnation: 0, has_log: true };
         identity.save(data)?;
         Ok(identity)
     }
@@ -109,8 +125,16 @@ fn new_life() -> u64 {
     (random >> 16).max(1)
 }
 
+/// A name that no cluster had before.
+pub fn new_cluster_id() -> String {
+    let (random, _) = Uuid::new_v4().as_u64_pair();
+    format!("bazaar-{random:016x}")
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::Identity;
 
     #[test]
@@ -130,6 +154,35 @@ mod tests {
         let second = Identity::establish(folder.path(), 2, None).unwrap();
         assert_eq!((first.incarnation, second.incarnation), (1, 2));
         assert_eq!((second.cluster_id.as_deref(), second.life), (Some("c"), 0));
+    }
+
+    #[test]
+    fn a_flipped_bit_in_the_file_is_refused_or_changes_nothing_but_the_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = Identity::establish(folder.path(), 2, Some("c")).unwrap();
+        let file = folder.path().join("identity.json");
+        let bytes = fs::read(&file).unwrap();
+        for (position, bit) in (0..bytes.len()).flat_map(|position| (0..8).map(move |bit| (position, bit))) {
+            let mut flipped = bytes.clone();
+            flipped[position] ^= 1 << bit;
+            fs::write(&file, &flipped).unwrap();
+            if let Ok(read) = Identity::establish(folder.path(), 2, None) {
+                // The log's owner is compared with these two, see `claim_log`.
+                let same_owner = (&read.cluster_id, read.life) == (&whole.cluster_id, whole.life);
+                assert!(!same_owner || read.has_log == whole.has_log, "byte {position}, bit {bit}: {read:?}");
+                assert!(read.cluster_id.is_some(), "byte {position}, bit {bit}: {read:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_log_without_an_identity_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("raft")).unwrap();
+        for bootstrap in [None, Some("c")] {
+            let refused = Identity::establish(folder.path(), 2, bootstrap).unwrap_err().to_string();
+            assert!(refused.contains("identity.json is missing"), "{refused}");
+        }
     }
 
     #[test]

@@ -5,8 +5,12 @@
 //! releases the answer.
 
 pub mod admin;
+pub mod backup;
+pub mod caretaker;
 pub mod detector;
+pub mod disk;
 pub mod events;
+pub mod followers;
 pub mod gate;
 pub mod http;
 pub mod identity;
@@ -17,6 +21,7 @@ pub mod log_store;
 pub mod members;
 pub mod network;
 pub mod node;
+pub mod preference;
 pub mod publish;
 pub mod publish_task;
 pub mod raft_types;

@@ -1,7 +1,11 @@
 //! Changes of membership, as steps that an operator composes: take a replica in as a learner, give it a vote, remove a
 //! member. One step at a time; each is one entry in the log, or two with a joint membership between (Raft, section 6).
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError},
+    time::{Duration, Instant},
+};
 
 use bazaar_domain::{
     ApiError, ErrorKind, ReplicaId,
@@ -43,8 +47,16 @@ impl Node {
             peers: member.peers.clone(),
             admin: member.admin.clone(),
             lag: lag(&report, *id),
+            lag_ms: self.lag_ms(&report, *id),
         });
         Members { leader: self.standing().leader, members: members.collect() }
+    }
+
+    fn lag_ms(&self, report: &RaftMetrics, member: RaftId) -> Option<u64> {
+        let last = report.last_log_index.unwrap_or(0);
+        let matched = last - lag(report, member)?.min(last);
+        let followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        followers.lag_ms(matched, last, Instant::now())
     }
 
     /// Carries one step out, and answers once it is committed. The step goes on if the caller gives up.

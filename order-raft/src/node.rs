@@ -1,7 +1,10 @@
 //! The order node: the only owner of Raft, and the only place where trades are proposed and reads are confirmed.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -12,7 +15,7 @@ use bazaar_domain::{
     internal::{LeaseGrant, OrderRead, OrderReadAnswer, Submitted},
 };
 use bazaar_service::Caller;
-use openraft::{Raft, ReadPolicy, async_runtime::watch::WatchReceiver};
+use openraft::{Instant as _, Raft, ReadPolicy, async_runtime::watch::WatchReceiver};
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
     oneshot, watch,
@@ -21,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     events::{EventKind, Events, describe},
+    followers::Followers,
     gate::{Gate, LeadershipLost},
     intake_task::{Items, Submission, overloaded},
     log_store::LogStore,
@@ -36,6 +40,10 @@ pub type OrderRaft = Raft<TypeConfig, StateMachine>;
 const HAND_OVER_LAG_ENTRIES_MAX: u64 = 1_000;
 /// How long a replica that stops waits for another one to take over.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long it waits before that for the other one to have its whole log.
+const HAND_OVER_IN_STEP_TIMEOUT: Duration = Duration::from_millis(300);
+/// No replica has this number.
+const NOBODY: ReplicaId = 0;
 /// A read must be confirmed and released within this time.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -65,6 +73,10 @@ pub struct Node {
     pub catalog_seen: watch::Sender<u64>,
     /// How it calls other processes.
     pub caller: Caller,
+    /// To whom the leadership is being handed; 0 for nobody. Nothing is admitted meanwhile.
+    pub handing_over_to: AtomicU64,
+    /// How far the followers are, if this replica leads.
+    pub followers: Mutex<Followers>,
     /// Held while the membership is changed.
     pub changing_members: tokio::sync::Mutex<()>,
     /// The standing as of Raft's last report.
@@ -83,8 +95,17 @@ impl Node {
     }
 
     /// What this replica is, if it may take trades and reads now.
+    ///
+    /// # Errors
+    /// `not_leader`, `no_leader`, `no_quorum`; nothing was proposed.
     pub(crate) fn admit(&self) -> Result<Standing, ApiError> {
         let standing = self.standing();
+        let successor = self.handing_over_to.load(Ordering::Acquire);
+        if successor != NOBODY {
+            return Err(ApiError::new(ErrorKind::NoLeader, format!("leadership is handed to replica {successor}"))
+                .with_outcome(TradeFate::NotApplied)
+                .with_leader(Some(successor)));
+        }
         standing.admit(self.config.raft.quorum_ack_age_max_ms, Instant::now())?;
         Ok(standing)
     }
@@ -198,26 +219,55 @@ impl Node {
     /// over. A replica that is going to stop does this first, so that nobody waits for an election timeout.
     pub async fn hand_over(&self, why: &str) {
         let report = self.raft_metrics();
-        let followers = report.replication.iter().flatten().filter(|(id, _)| **id != self.raft_id);
-        let best = followers.filter_map(|(id, matched)| Some((matched.as_ref()?.index, *id))).max();
+        let voters: Vec<RaftId> = report.membership_config.voter_ids().collect();
+        let followers = report.replication.iter().flatten();
+        let followers = followers.filter(|(id, _)| **id != self.raft_id && voters.contains(id));
+        let best = followers
+            .filter(|(id, _)| self.was_heard_lately(&report, **id))
+            .filter_map(|(id, matched)| Some((matched.as_ref()?.index, *id)))
+            .max();
         let Some((matched, to)) = best.filter(|_| report.state.is_leader()) else { return };
         // openraft has no way to call a transfer off, so a follower that lags far behind is not asked.
-        if report.last_log_index.unwrap_or(0).saturating_sub(matched) > HAND_OVER_LAG_ENTRIES_MAX {
-            return;
+        if report.last_log_index.unwrap_or(0).saturating_sub(matched) <= HAND_OVER_LAG_ENTRIES_MAX {
+            self.hand_over_to(to, why).await;
         }
-        self.events.note(
-            EventKind::Transfer,
-            report.current_term,
-            format!("leadership is handed to replica {to}: {why}"),
-        );
+    }
+
+    /// Hands the leadership to a voter: takes nothing new, waits until the voter has everything, has it elected, and
+    /// waits until it leads. If it does not in time, this replica takes trades again.
+    pub async fn hand_over_to(&self, to: RaftId, why: &str) {
+        let term = self.standing().term;
+        self.events.note(EventKind::Transfer, term, format!("leadership is handed to replica {to}: {why}"));
+        self.handing_over_to.store(to.replica, Ordering::Release);
+        let mut metrics = self.raft.metrics();
+        let in_step = async {
+            loop {
+                let report = metrics.borrow_watched().clone();
+                let matched = report.replication.as_ref().and_then(|known| known.get(&to)?.as_ref());
+                if !report.state.is_leader() || matched.map(|id| id.index) >= report.last_log_index {
+                    return;
+                }
+                if metrics.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // Entries that the voter lacks would make it refuse; a few milliseconds under load.
+        let _ = tokio::time::timeout(HAND_OVER_IN_STEP_TIMEOUT, in_step).await;
         if self.raft.trigger().transfer_leader(to).await.is_ok() {
-            let mut metrics = self.raft.metrics();
             let handed_over = async {
                 while metrics.borrow_watched().current_leader == Some(self.raft_id) && metrics.changed().await.is_ok() {
                 }
             };
             let _ = tokio::time::timeout(HAND_OVER_TIMEOUT, handed_over).await;
         }
+        self.handing_over_to.store(NOBODY, Ordering::Release);
+    }
+
+    /// Whether a follower has answered the leader within the time after which a leader's own silence would be noticed.
+    pub(crate) fn was_heard_lately(&self, report: &RaftMetrics, follower: RaftId) -> bool {
+        let heard = report.heartbeat.as_ref().and_then(|heard| heard.get(&follower)).and_then(|at| *at);
+        heard.is_some_and(|at| at.into_inner().elapsed().as_millis() <= u128::from(self.config.raft.leader_silence_ms))
     }
 
     /// The answer of `GET /health`.
@@ -225,7 +275,7 @@ impl Node {
         let standing = self.standing();
         let now = Instant::now();
         let ready = match standing.role {
-            Role::Leader => standing.admit(self.config.raft.quorum_ack_age_max_ms, now).is_ok(),
+            Role::Leader => self.admit().is_ok(),
             Role::Follower | Role::Learner => standing.leader.is_some(),
             Role::Candidate | Role::Joining => false,
         };

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, RwLock},
+    sync::{Arc, Mutex, RwLock, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use bazaar_service::{
     data_dir::DataDir,
     http::{edge, metrics_handle},
     serve,
+    start::print_error,
 };
 use futures::future::try_join_all;
 use openraft::{Config, SnapshotPolicy, async_runtime::watch::WatchReceiver};
@@ -25,12 +26,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin,
+    admin, caretaker,
     detector::Detector,
+    disk::REPLACE,
     events::{EventKind, Events},
     gate::Gate,
     http,
-    identity::Identity,
+    identity::{Identity, LOG_FOLDER},
     intake_task, joining,
     log_store::{LogOwner, LogStore},
     network::{PeerBacking, PeerIdentity, PeerNetwork, Sightings, serve_peers},
@@ -45,8 +47,10 @@ use crate::{
 const SUBMISSIONS_MAX: usize = 4_096;
 /// Log entries purged at a time, at most: one range tombstone each.
 const PURGE_ENTRIES_MAX: u64 = 4_096;
+/// Kind of the data directory.
+pub(crate) const DATA_KIND: &str = "order-replica";
 /// Format of the data directory.
-const DATA_FORMAT: u32 = 2;
+pub(crate) const DATA_FORMAT: u32 = 2;
 /// Exit code of a replica whose disk failed.
 const DISK_FAILED: i32 = 70;
 
@@ -83,7 +87,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<()> {
     metrics_handle();
-    let data = DataDir::open(&options.data, "order-replica", DATA_FORMAT)?;
+    let data = DataDir::open(&options.data, DATA_KIND, DATA_FORMAT)?;
     let mut identity = Identity::establish(data.path(), options.id, options.bootstrap.as_deref())?;
     if identity.cluster_id.is_none() {
         let joined = joining::wait(&listeners, identity, data.path().to_owned(), &shutdown).await?;
@@ -106,6 +110,9 @@ pub async fn run(
         listen.cancel();
     };
     let result = tokio::select! {
+        biased;
+        // First, because it says most plainly what Raft also reports when an apply fails.
+        fault = node.state.failed() => Err(anyhow::anyhow!("the replica cannot go on: {fault}")),
         result = node.follow_raft(work.clone()) => result,
         (result, ()) = async { tokio::join!(serving, stopping) } => result,
         // Without any one of them the replica would look alive and do nothing: better it ends and another leads.
@@ -132,6 +139,8 @@ async fn start(
     let log = open_log(data)?;
     claim_log(&log, &mut identity, &cluster_id, data).await?;
     let state = State::open(data)?;
+    require_whole_state(&state, &log, data)?;
+    require_known_members(&state, &config, &identity, data)?;
     let append_timeout = Duration::from_millis(config.raft.election_max_ms);
     let network = PeerNetwork::new(cluster_id.clone(), raft_id, append_timeout);
     let raft_config = Arc::new(raft_config(&config, &cluster_id).validate()?);
@@ -159,6 +168,8 @@ async fn start(
         submissions,
         catalog_seen: watch::Sender::new(0),
         caller: Caller::new(),
+        handing_over_to: AtomicU64::new(0),
+        followers: Mutex::default(),
         changing_members: tokio::sync::Mutex::new(()),
         standing,
     });
@@ -178,6 +189,7 @@ async fn start(
     };
     let mut tasks = JoinSet::new();
     tasks.spawn(intake_task::run(raft.clone(), gate, submitted, work.clone()));
+    tasks.spawn(caretaker::run(Arc::clone(&node), work.clone()));
     tasks.spawn(publish_task::run(publish, work.clone()));
     let sightings = Arc::new(Sightings::new(Duration::from_millis(config.raft.leader_silence_ms)));
     let backing =
@@ -194,15 +206,15 @@ async fn claim_log(log: &LogStore, identity: &mut Identity, cluster_id: &str, da
     match log.owner()? {
         Some(owner) if owner == own => {}
         Some(owner) => bail!(
-            "the log in {} belongs to replica {} of cluster {}, not to replica {} of {cluster_id}",
+            "the log in {} belongs to replica {} of cluster {}, not to replica {} of {cluster_id}, as identity.json says; \
+             put the two back together, or {REPLACE}",
             data.display(),
             owner.id,
             owner.cluster_id,
             own.id
         ),
         None if identity.has_log => bail!(
-            "{} holds a new log, but this replica had one; it must not vote under its number. Empty the directory and \
-             replace the replica",
+            "{} holds a new log, but this replica had one; it must not vote under its number; {REPLACE}",
             data.display()
         ),
         None => log.claim(&own).await?,
@@ -213,14 +225,45 @@ async fn claim_log(log: &LogStore, identity: &mut Identity, cluster_id: &str, da
     Ok(())
 }
 
+/// Makes sure that the state, or a checkpoint of it, reaches to where the log begins: what lies between is nowhere.
+fn require_whole_state(state: &State, log: &LogStore, data: &Path) -> Result<()> {
+    let Some(purged) = log.positions().purged.map(|id| id.index) else { return Ok(()) };
+    match state.reaches() {
+        Some(reached) if reached >= purged => Ok(()),
+        reached => bail!(
+            "the state in {} ends at log entry {}, but the log goes on only behind entry {purged}: a part of the state \
+             was lost; {REPLACE}",
+            data.display(),
+            reached.map_or("none".to_owned(), |index| index.to_string()),
+        ),
+    }
+}
+
+/// Makes sure that the members, as far as they are known yet, are those of the configuration: at least one must be, or
+/// this is the directory of another cluster.
+fn require_known_members(state: &State, config: &ClusterConfig, identity: &Identity, data: &Path) -> Result<()> {
+    let members: Vec<String> = state.members().map(|member| member.peers).collect();
+    let configured = |peers: &String| config.replicas.iter().any(|replica| replica.peers.to_string() == *peers);
+    if members.is_empty() || members.iter().any(configured) {
+        return Ok(());
+    }
+    bail!(
+        "{} belongs to cluster {}, whose replicas listen for each other at {}, and none of them is in the configuration; \
+         give the configuration of that cluster, or the data directory of this one",
+        data.display(),
+        identity.cluster_id.as_deref().unwrap_or("none"),
+        members.join(", ")
+    )
+}
+
 fn open_log(data: &Path) -> Result<LogStore> {
-    LogStore::open(&data.join("raft"), |fault: String| {
-        tracing::error!(fault, "the log cannot be written: the replica stops, and must be looked after");
+    LogStore::open(&data.join(LOG_FOLDER), |fault: String| {
+        print_error(&anyhow::anyhow!("the replica cannot go on: {fault}"));
         std::process::exit(DISK_FAILED);
     })
 }
 
-fn founding_members(config: &ClusterConfig) -> BTreeMap<RaftId, Member> {
+pub(crate) fn founding_members(config: &ClusterConfig) -> BTreeMap<RaftId, Member> {
     let member = |replica: &bazaar_domain::config::ReplicaConfig| Member {
         peers: replica.peers.to_string(),
         service: replica.service.to_string(),

@@ -41,7 +41,7 @@ impl DataDir {
         if marker.exists() {
             let found = fs::read_to_string(&marker).with_context(|| format!("{} cannot be read", marker.display()))?;
             if found != mark {
-                bail!("{shown} is a data directory of '{}', this process needs '{}'", found.trim(), mark.trim());
+                bail!("{shown} is a data directory of '{}', {}", found.trim(), remedy(found.trim(), kind, format));
             }
         } else {
             write_durably(&marker, mark.as_bytes()).with_context(|| format!("{shown} cannot be written"))?;
@@ -52,6 +52,21 @@ impl DataDir {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Why a directory with another marker cannot be used, and what to do.
+fn remedy(found: &str, kind: &str, format: u32) -> String {
+    let needs = format!("this process needs '{kind} format {format}'");
+    match found.rsplit_once(" format ").map(|(found_kind, number)| (found_kind == kind, number.parse::<u32>())) {
+        Some((true, Ok(number))) if number > format => {
+            format!("which is newer: {needs}; start the newer version that wrote it, or give another directory")
+        }
+        Some((true, Ok(_))) => {
+            format!("which is older: {needs}; start the older version that wrote it, or give another directory")
+        }
+        Some((false, Ok(_))) => format!("{needs}; give the directory of this process"),
+        _ => format!("which is no such name: {needs}; the file {MARKER} is damaged, so do not trust the rest"),
     }
 }
 
@@ -116,6 +131,10 @@ mod tests {
         assert!(refused("catalog", 1).contains("in use"));
         drop(held);
         assert!(refused("order-replica", 1).contains("is a data directory of 'catalog format 1'"));
-        assert!(refused("catalog", 2).contains("needs 'catalog format 2'"));
+        assert!(refused("catalog", 2).contains("which is older: this process needs 'catalog format 2'"));
+        fs::write(folder.path().join("BAZAAR"), "catalog format 7\n").unwrap();
+        assert!(refused("catalog", 2).contains("which is newer: this process needs 'catalog format 2'"));
+        fs::write(folder.path().join("BAZAAR"), "cathlog formau 1\n").unwrap();
+        assert!(refused("catalog", 1).contains("is damaged"));
     }
 }

@@ -153,10 +153,38 @@ impl Cluster {
     /// # Errors
     /// If it cannot be started.
     pub fn launch(&mut self, name: Name, bootstrap: bool) -> Result<()> {
+        self.launch_under(&[], name, bootstrap)
+    }
+
+    /// The same through another program, see [`Process::start_under`].
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn launch_under(&mut self, prefix: &[&str], name: Name, bootstrap: bool) -> Result<()> {
         let (binary, arguments) = self.arguments(name, bootstrap);
         let log = self.data(name).with_extension("log");
-        self.processes.insert(name, Process::start(binary, arguments, &log)?);
+        self.processes.insert(name, Process::start_under(prefix, binary, arguments, &log)?);
         Ok(())
+    }
+
+    /// Waits until a process has ended by itself; returns its exit code and its last words: the lines `error: ...`.
+    ///
+    /// # Errors
+    /// If it does not end, or was killed.
+    pub async fn ended(&mut self, name: Name) -> Result<(i32, Vec<String>)> {
+        let process = self.processes.get_mut(&name).with_context(|| format!("{name:?} does not run"))?;
+        let deadline = Instant::now() + WAIT_MAX;
+        let status = loop {
+            if let Some(status) = process.ended()? {
+                break status;
+            }
+            ensure!(Instant::now() < deadline, "{name:?} does not end:\n{}", process.output());
+            tokio::time::sleep(LOOK_EVERY).await;
+        };
+        let output = process.output();
+        self.processes.remove(&name);
+        let code = status.code().with_context(|| format!("{name:?} ended with {status}:\n{output}"))?;
+        Ok((code, output.lines().filter(|line| line.starts_with("error: ")).map(str::to_owned).collect()))
     }
 
     /// Starts a process again and waits until it is ready.

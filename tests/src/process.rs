@@ -32,8 +32,24 @@ impl Process {
     /// # Errors
     /// If it cannot be started.
     pub fn start<A: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = A>, log: &Path) -> Result<Self> {
+        Self::start_under(&[], name, arguments, log)
+    }
+
+    /// The same through another program that ends by running what it was given, such as `env A=B`.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start_under<A: AsRef<OsStr>>(
+        prefix: &[&str],
+        name: &str,
+        arguments: impl IntoIterator<Item = A>,
+        log: &Path,
+    ) -> Result<Self> {
         let output = File::options().create(true).append(true).open(log).context("a log cannot be opened")?;
-        let child = Command::new(binary(name))
+        let binary = binary(name).into_os_string();
+        let mut words = prefix.iter().map(|word| OsStr::new(word).to_owned()).chain([binary]);
+        let child = Command::new(words.next().context("no program")?)
+            .args(words)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)

@@ -22,7 +22,7 @@ pub const READ_DEADLINE: Duration = Duration::from_secs(10);
 /// A leader that has not answered a request after this time is suspected to be halted or cut off.
 pub const SUSPECT_AFTER: Duration = Duration::from_millis(150);
 /// Pause before sending again to a leader that refused twice in a row, or has too much to do.
-pub const RETRY_PAUSE: Duration = Duration::from_millis(50);
+pub const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// The settings of a [`Machine`].
 #[derive(Debug, Clone)]

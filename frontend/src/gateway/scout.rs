@@ -20,7 +20,7 @@ pub const SWEEP_PAUSE_MIN: Duration = Duration::from_millis(5);
 /// Each further pause is twice as long, up to this.
 pub const SWEEP_PAUSE_MAX: Duration = Duration::from_millis(50);
 /// When the leader is slow, the others are asked this often whether one of them leads by now.
-pub const LOOK_AROUND_EVERY: Duration = Duration::from_millis(50);
+pub const LOOK_AROUND_EVERY: Duration = Duration::from_millis(25);
 
 /// A confirmed leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 
 use std::{io, path::Path};
 
-use bazaar_domain::codec;
+use bazaar_domain::codec::{self, DecodeError};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::raft_types::Entry;
+use crate::{disk, raft_types::Entry};
 
 /// The bytes of a record.
 pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
@@ -18,7 +18,7 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 /// If the bytes are not an entry, or one of another index: the log is damaged, and no default can stand in for it.
 pub(super) fn decode_entry(path: &Path, index: u64, bytes: &[u8]) -> io::Result<Entry> {
     let entry: Entry =
-        codec::decode(bytes).map_err(|error| damaged(path, &format!("entry {index} cannot be read: {error}")))?;
+        codec::decode(bytes).map_err(|error| unreadable(path, &format!("entry {index} cannot be read"), &error))?;
     if entry.log_id.index == index {
         Ok(entry)
     } else {
@@ -32,13 +32,19 @@ pub(super) fn decode_entry(path: &Path, index: u64, bytes: &[u8]) -> io::Result<
 /// If the bytes are not such a record.
 pub(super) fn decode_meta<T: DeserializeOwned>(path: &Path, key: &[u8], bytes: &[u8]) -> io::Result<T> {
     codec::decode(bytes).map_err(|error| {
-        damaged(path, &format!("the record '{}' cannot be read: {error}", String::from_utf8_lossy(key)))
+        unreadable(path, &format!("the record '{}' cannot be read", String::from_utf8_lossy(key)), &error)
     })
+}
+
+fn unreadable(path: &Path, what: &str, error: &DecodeError) -> io::Error {
+    let text = format!("the Raft log in {}: {what}: {}", path.display(), disk::undecodable(error));
+    io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
 /// The error of a log that contradicts itself.
 pub(super) fn damaged(path: &Path, what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("the Raft log in {} is damaged: {what}", path.display()))
+    let text = format!("the Raft log in {} is damaged: {what}; {}", path.display(), disk::REPLACE);
+    io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
 #[cfg(test)]

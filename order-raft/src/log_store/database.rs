@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
+use anyhow::anyhow;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
     IteratorMode, LogLevel, Options, ReadOptions, WriteBatch,
@@ -16,7 +16,7 @@ use super::{
     codec,
     keys::{self, LOG, META},
 };
-use crate::raft_types::Entry;
+use crate::{disk::explained, raft_types::Entry};
 
 /// Size of one memtable.
 const WRITE_BUFFER_BYTES: usize = 32 * 1024 * 1024;
@@ -49,7 +49,7 @@ impl Database {
         let families =
             [ColumnFamilyDescriptor::new(LOG, log_options()), ColumnFamilyDescriptor::new(META, meta_options())];
         let db = DB::open_cf_descriptors(&database_options(), path, families)
-            .with_context(|| format!("the Raft log in {} cannot be opened", path.display()))?;
+            .map_err(|error| anyhow!("the Raft log in {} cannot be opened: {}", path.display(), explained(&error)))?;
         Ok(Self { db, path: path.to_owned() })
     }
 
@@ -84,12 +84,12 @@ impl Database {
 
     /// Writes the changes to memory and to the buffer of the write-ahead log. They are durable after the next [`Self::sync`].
     pub(super) fn write(&self, changes: Changes) -> Result<(), String> {
-        self.db.write(changes.0).map_err(|error| error.to_string())
+        self.db.write(changes.0).map_err(|error| explained(&error))
     }
 
     /// Makes everything durable that was written before.
     pub(super) fn sync(&self) -> Result<(), String> {
-        self.db.flush_wal(true).map_err(|error| error.to_string())
+        self.db.flush_wal(true).map_err(|error| explained(&error))
     }
 
     /// Removes files that hold nothing but entries before `end`. Unlike a tombstone this takes effect at once, also
@@ -143,7 +143,7 @@ impl Database {
     }
 
     fn read_error(&self, error: &rocksdb::Error) -> io::Error {
-        io::Error::other(format!("the Raft log in {} cannot be read: {error}", self.path.display()))
+        io::Error::other(format!("the Raft log in {} cannot be read: {}", self.path.display(), explained(error)))
     }
 }
 

@@ -113,7 +113,7 @@ fn flush(fatal: &Fatal, sync: &mut impl FnMut() -> Result<(), String>) -> io::Re
     let started = Instant::now();
     let result = sync();
     histogram!("bazaar_log_fsync_seconds").record(started.elapsed().as_secs_f64());
-    result.map_err(|message| fatal.report(format!("the Raft log cannot be made durable: {message}")))
+    result.map_err(|message| fatal.report(message))
 }
 
 fn count(callbacks: usize) {

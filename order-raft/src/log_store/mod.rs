@@ -2,7 +2,7 @@
 //!
 //! Writes go to memory and to the buffer of the write-ahead log at once; one flusher thread makes them durable, many
 //! at a time. Nobody is told that a vote or an entry is stored before its fsync has returned, and the first failed
-//! write or fsync ends the process (see [`LogStore::open`]).
+//! write, fsync or read ends the process (see [`LogStore::open`]).
 
 mod codec;
 mod database;
@@ -50,8 +50,8 @@ pub struct LogStore {
 impl LogStore {
     /// Opens the log in the folder `path`, or makes it.
     ///
-    /// `on_fatal` is called once, with what happened, at the first write or fsync that fails. It must end the process:
-    /// what is on disk is not known after that, and everything asked of the log later fails.
+    /// `on_fatal` is called once, with what happened and what to do, at the first write, fsync or read that fails. It
+    /// must end the process: what is on disk is not known after that, and everything asked of the log later fails.
     ///
     /// # Errors
     /// If the database cannot be opened, or is damaged: a record that cannot be read, a log that does not begin where
@@ -75,6 +75,22 @@ impl LogStore {
     pub async fn claim(&self, owner: &LogOwner) -> io::Result<()> {
         self.store.put_meta(keys::OWNER, owner)?;
         self.flushed().await
+    }
+
+    /// Lets a log that was just made go on behind `last`, as if all entries up to it had been purged, and names the
+    /// owner, durably.
+    ///
+    /// # Errors
+    /// If the log is not new, or cannot be written.
+    pub async fn found_behind(&self, last: LogId, owner: &LogOwner) -> io::Result<()> {
+        if self.owner()?.is_some() || self.positions() != LogPositions::default() {
+            return Err(io::Error::other("the log is not new"));
+        }
+        // Log ids must grow, so the first leader needs a later term than that of the last entry: a vote in that term
+        // is spent.
+        self.store.put_meta(keys::VOTE, &Vote::new(last.leader_id.term, owner.id))?;
+        self.store.purge(last)?;
+        self.claim(owner).await
     }
 
     /// Where the log begins and ends.

@@ -81,7 +81,10 @@ impl Store {
         let positions = find_positions(&db)?;
         let fatal = Arc::new(Fatal::new(on_fatal));
         let synced = Arc::clone(&db);
-        let flusher = Flusher::start(Arc::clone(&fatal), move || sync(&synced))?;
+        let flusher = Flusher::start(Arc::clone(&fatal), move || {
+            let path = synced.path().display();
+            sync(&synced).map_err(|message| format!("the Raft log in {path} cannot be made durable: {message}"))
+        })?;
         let state = Mutex::new(State { positions, recent: RecentEntries::default() });
         Ok(Self { state, fatal, flusher, db })
     }
@@ -202,8 +205,13 @@ impl Store {
         }
     }
 
-    /// The entries of `range` that the log holds, as many as fit in `bytes_max` but at least one. Reads the disk.
+    /// The entries of `range` that the log holds, as many as fit in `bytes_max` but at least one. Reads the disk; what
+    /// cannot be read there is fatal, like a failed write: a replica must not go on without a part of its log.
     pub(super) fn read(&self, range: &impl RangeBounds<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
+        self.read_unchecked(range, bytes_max).map_err(|error| self.fatal.report(error.to_string()))
+    }
+
+    fn read_unchecked(&self, range: &impl RangeBounds<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
         let state = self.state();
         let Some((start, end)) = state.positions.held(range) else { return Ok(Vec::new()) };
         // The iterator shows the database as it is here, under the lock: what is removed later is still seen.
@@ -232,9 +240,9 @@ impl Store {
 
     fn write(&self, changes: Changes) -> io::Result<()> {
         self.fatal.check()?;
-        self.db
-            .write(changes)
-            .map_err(|message| self.fatal.report(format!("the Raft log cannot be written: {message}")))
+        self.db.write(changes).map_err(|message| {
+            self.fatal.report(format!("the Raft log in {} cannot be written: {message}", self.db.path().display()))
+        })
     }
 }
 

@@ -158,11 +158,46 @@ async fn a_hole_is_an_error_that_names_the_database_and_the_index() {
     append(&mut log, (0..10).map(|index| blank(1, index))).await;
     drop(log);
     remove_entry(&folder, 4);
-    let mut log = open(&folder);
+    let (mut log, told) = open_telling(&folder);
     assert_eq!(indexes(&log.try_get_log_entries(5..8).await.unwrap()), [5, 6, 7]);
     let error = log.try_get_log_entries(2..8).await.unwrap_err().to_string();
     assert!(error.contains("entry 4 is missing, entry 5 follows"), "{error}");
     assert!(error.contains(folder.path().to_str().unwrap()), "{error}");
+    assert_eq!(*told.lock().unwrap(), [error], "it is fatal");
+}
+
+/// A log, and what it said that was fatal.
+fn open_telling(folder: &TempDir) -> (LogStore, Arc<Mutex<Vec<String>>>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tells = Arc::clone(&told);
+    let log = LogStore::open(folder.path(), move |message| tells.lock().unwrap().push(message)).unwrap();
+    (log, told)
+}
+
+#[tokio::test]
+async fn a_flipped_byte_in_a_file_of_entries_is_fatal_when_it_is_read_and_says_what_to_do() {
+    let folder = TempDir::new().unwrap();
+    let mut log = open(&folder);
+    append(&mut log, (0..200).map(|index| normal(1, index, 1_000))).await;
+    drop(log);
+    // Opening again writes what the write-ahead log holds to a file of sorted entries.
+    drop(open(&folder));
+    let file = largest_sst(folder.path());
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let (mut log, told) = open_telling(&folder);
+    let error = log.try_get_log_entries(0..200).await.unwrap_err().to_string();
+    assert!(error.contains("Corruption") && error.ends_with(crate::disk::REPLACE), "{error}");
+    assert_eq!(told.lock().unwrap().len(), 1);
+    log.append([blank(1, 200)], IOFlushed::noop()).await.unwrap_err();
+}
+
+fn largest_sst(folder: &Path) -> std::path::PathBuf {
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let tables = files.filter(|path| path.extension().is_some_and(|extension| extension == "sst"));
+    tables.max_by_key(|path| path.metadata().unwrap().len()).unwrap()
 }
 
 #[tokio::test]

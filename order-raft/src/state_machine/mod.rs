@@ -25,10 +25,10 @@ use tokio::sync::watch;
 use self::{
     books::{AppliedEntry, Applier, Books, StockRecord, StoreFault, Totals},
     recent::{RecentEntries, RecentEntry, RecentRange},
-    snapshot::Generations,
-    store::{Position, StateDb},
+    snapshot::{Generations, LentCheckpoint},
+    store::{Faults, Position, StateDb},
 };
-use crate::raft_types::{AppliedCommand, Entry, LogId};
+use crate::raft_types::{AppliedCommand, Entry, LogId, Member};
 
 /// The state of one replica, shared by the adapter that writes it and all who read it.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub struct State {
     totals: RwLock<Totals>,
     recent: Mutex<RecentEntries>,
     applied: watch::Sender<Option<LogId>>,
+    /// The first fault of the database, of any generation.
+    faults: Faults,
 }
 
 /// The part in memory.
@@ -63,7 +65,8 @@ impl State {
     /// If it cannot be opened or is damaged.
     pub fn open(root: &Path) -> Result<Arc<Self>> {
         let generations = Generations::open(root)?;
-        let db = StateDb::open(&generations.current()?)?;
+        let faults = Faults::new(None);
+        let db = StateDb::open(&generations.current()?, faults.clone())?;
         let (books, position) = (db.load_books()?, db.position()?);
         let (applied, totals) = (position.last_applied, books.totals);
         Ok(Arc::new(Self {
@@ -73,7 +76,28 @@ impl State {
             totals: RwLock::new(totals),
             recent: Mutex::new(RecentEntries::starting_at(index_of(applied))),
             applied: watch::Sender::new(applied),
+            faults,
         }))
+    }
+
+    /// Waits until the database fails, and says how. A replica that cannot read or write its state must not go on: it
+    /// would refuse, or worse deny, what it has acknowledged.
+    pub async fn failed(&self) -> String {
+        let mut faults = self.faults.subscribe();
+        let first = faults.wait_for(Option::is_some).await.ok().and_then(|fault| fault.clone());
+        first.unwrap_or_else(|| "the state database is gone".to_owned())
+    }
+
+    /// The index of the last log entry that the state, or else a checkpoint of it, covers.
+    pub fn reaches(&self) -> Option<u64> {
+        let checkpoint = self.generations.newest_checkpoint().and_then(|(position, _)| position.last_applied);
+        self.position().last_applied.max(checkpoint).map(|id| id.index)
+    }
+
+    /// The members that were in force at the applied position.
+    pub fn members(&self) -> impl Iterator<Item = Member> + use<> {
+        let members: Vec<Member> = self.position().membership.nodes().map(|(_, member)| member.clone()).collect();
+        members.into_iter()
     }
 
     /// The database of the current generation.
@@ -200,6 +224,14 @@ impl State {
         Ok(answers)
     }
 
+    /// A checkpoint of the state as it is applied now, for a use of its own; `None` if one is lent out already. Blocks.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn lend_checkpoint(&self) -> Result<Option<LentCheckpoint>> {
+        self.generations.lend_checkpoint(&self.db())
+    }
+
     /// Replaces the whole state by the one in a received checkpoint folder.
     ///
     /// # Errors
@@ -208,7 +240,7 @@ impl State {
         let found = StateDb::position_in(folder)?.last_applied;
         anyhow::ensure!(found == expected, "the snapshot says it ends at {expected:?}, but it ends at {found:?}");
         let path = self.generations.adopt(folder)?;
-        let db = StateDb::open(&path)?;
+        let db = StateDb::open(&path, self.faults.clone())?;
         let (books, position) = (db.load_books()?, db.position()?);
         self.generations.switch_to(&path)?;
         let applied = position.last_applied;

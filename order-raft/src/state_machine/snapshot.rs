@@ -1,19 +1,21 @@
 //! Folders of the state: numbered generations of the database, and checkpoints of it to send to other replicas.
 //!
 //! `state/CURRENT` names the generation in use. A received snapshot becomes a new generation and is switched to by
-//! one durable rename of `CURRENT`; whatever else is found at the next start is left over and removed.
+//! one durable rename of `CURRENT`; whatever else is found at the next start is left over and removed. One more
+//! checkpoint may be lent out, while a backup is read from it.
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 use bazaar_service::data_dir::write_durably;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::store::{Position, StateDb};
-use crate::raft_types::LogId;
+use super::store::{Faults, Position, StateDb};
+use crate::{disk::REPLACE, raft_types::LogId, snapshot_dir::SnapshotDir};
 
 const CURRENT: &str = "CURRENT";
 /// Checkpoints that are kept: the newest, and the one before it, which may still be on its way to a follower.
@@ -30,6 +32,27 @@ pub struct Generations {
     newest: Mutex<Option<(Position, PathBuf)>>,
     /// Held while a checkpoint is made: building and installing a snapshot may overlap, and there is one draft.
     making: Mutex<()>,
+    /// Where the checkpoint is made that is lent out.
+    lent: PathBuf,
+    /// One checkpoint is lent out at a time.
+    lending: Arc<Semaphore>,
+}
+
+/// A checkpoint for a use of its own. Its folder is removed when it is dropped, or else at the next start.
+#[derive(Debug)]
+pub struct LentCheckpoint {
+    /// Where it is.
+    pub dir: SnapshotDir,
+    /// Given back only after the folder is gone.
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Drop for LentCheckpoint {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.dir.path) {
+            tracing::warn!(folder = %self.dir.path.display(), %error, "a checkpoint that was lent out cannot be removed");
+        }
+    }
 }
 
 impl Generations {
@@ -41,12 +64,25 @@ impl Generations {
         let (state, snapshots) = (root.join("state"), root.join("snapshots"));
         fs::create_dir_all(&state).with_context(|| format!("{} cannot be made", state.display()))?;
         fs::create_dir_all(&snapshots).with_context(|| format!("{} cannot be made", snapshots.display()))?;
-        let this = Self { state, snapshots, newest: Mutex::new(None), making: Mutex::new(()) };
-        if !this.state.join(CURRENT).exists() {
+        let this = Self {
+            state,
+            snapshots,
+            newest: Mutex::new(None),
+            making: Mutex::new(()),
+            lent: root.join("lent"),
+            lending: Arc::new(Semaphore::new(1)),
+        };
+        this.remove_lent()?;
+        let found = folders(&this.state)?;
+        if found.is_empty() {
             write_durably(&this.state.join(CURRENT), b"generation-1").context("the state cannot be written")?;
         }
         let current = this.current()?;
-        for folder in folders(&this.state)? {
+        // Whatever is not current is removed below: a damaged name must not cost the state itself.
+        if !found.is_empty() && !found.contains(&current) {
+            bail!("{} names {}, which is not there; {REPLACE}", this.state.join(CURRENT).display(), current.display());
+        }
+        for folder in found {
             if folder != current {
                 fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
             }
@@ -62,12 +98,19 @@ impl Generations {
                 tracing::warn!(folder = %folder.display(), "an unfinished checkpoint is removed");
                 fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
             } else {
-                found.push((StateDb::position_in(&folder)?, folder));
+                found.push((Self::position_in_own(&folder)?, folder));
             }
         }
         found.sort_by_key(|(position, _)| position.last_applied);
         *self.newest_lock() = found.pop();
         Ok(())
+    }
+
+    /// The position in a checkpoint of this replica's own. A damaged one is left for somebody to look at: if the state
+    /// is whole, nobody needs it, and if it is not, the replica says so once it is gone.
+    fn position_in_own(checkpoint: &Path) -> Result<Position> {
+        StateDb::position_in(checkpoint)
+            .map_err(|error| anyhow!("{error:#}; remove this folder and start the replica again"))
     }
 
     fn newest_lock(&self) -> std::sync::MutexGuard<'_, Option<(Position, PathBuf)>> {
@@ -80,8 +123,9 @@ impl Generations {
     /// If `CURRENT` cannot be read or is damaged.
     pub fn current(&self) -> Result<PathBuf> {
         let file = self.state.join(CURRENT);
-        let name = fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
-        generation_number(Path::new(&name)).with_context(|| format!("{} is damaged", file.display()))?;
+        let name = fs::read(&file).map_err(|error| anyhow!("{} cannot be read: {error}; {REPLACE}", file.display()))?;
+        let name = String::from_utf8(name).ok().filter(|name| generation_number(Path::new(name)).is_some());
+        let name = name.with_context(|| format!("{} is damaged; {REPLACE}", file.display()))?;
         Ok(self.state.join(name))
     }
 
@@ -137,6 +181,24 @@ impl Generations {
         Ok((position, path))
     }
 
+    /// Makes a checkpoint that is not one of the kept ones; `None` if one is lent out already.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn lend_checkpoint(&self, db: &StateDb) -> Result<Option<LentCheckpoint>> {
+        let Ok(slot) = Arc::clone(&self.lending).try_acquire_owned() else { return Ok(None) };
+        self.remove_lent()?;
+        db.checkpoint(&self.lent)?;
+        Ok(Some(LentCheckpoint { dir: SnapshotDir { path: self.lent.clone() }, _slot: slot }))
+    }
+
+    fn remove_lent(&self) -> Result<()> {
+        if self.lent.exists() {
+            fs::remove_dir_all(&self.lent).with_context(|| format!("{} cannot be removed", self.lent.display()))?;
+        }
+        Ok(())
+    }
+
     /// The newest checkpoint.
     pub fn newest_checkpoint(&self) -> Option<(Position, PathBuf)> {
         self.newest_lock().clone()
@@ -150,6 +212,24 @@ impl Generations {
         }
         Ok(())
     }
+}
+
+/// Makes the state of a new replica in `root` from a checkpoint: a copy of it as the first generation, and a checkpoint
+/// of that, which others can be sent. What is made still has to be synced.
+///
+/// # Errors
+/// If it cannot be read or written.
+pub fn found_from(root: &Path, checkpoint: &SnapshotDir) -> Result<()> {
+    let generations = Generations::open(root)?;
+    let generation = generations.current()?;
+    fs::create_dir(&generation).with_context(|| format!("{} cannot be made", generation.display()))?;
+    for file in checkpoint.files()? {
+        let (from, to) = (checkpoint.path.join(&file.name), generation.join(&file.name));
+        fs::copy(&from, &to).with_context(|| format!("{} cannot be copied to {}", from.display(), to.display()))?;
+    }
+    let db = StateDb::open(&generation, Faults::new(None))?;
+    generations.make_checkpoint(&db)?;
+    Ok(())
 }
 
 /// Sorts like the log: names have fixed width.

@@ -5,16 +5,20 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use bazaar_domain::{IdempotencyKey, Order, codec, digest::Digest, order::StoredOutcome};
 use rocksdb::{
     BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, Direction, IteratorMode, Options,
-    WriteBatch, checkpoint::Checkpoint,
+    WriteBatch, WriteOptions, checkpoint::Checkpoint,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::sync::watch;
 
-use super::books::{Books, Changes, DIGEST_EVERY_ORDERS, OutcomeLookup, StockRecord, StoreFault};
-use crate::raft_types::{LogId, StoredMembership};
+use super::books::{Books, Changes, DIGEST_EVERY_ORDERS, OutcomeLookup, StockRecord, StoreFault, Totals};
+use crate::{
+    disk::{self, explained},
+    raft_types::{LogId, StoredMembership},
+};
 
 /// Big-endian order number -> [`Order`].
 const ORDERS: &str = "orders";
@@ -54,14 +58,18 @@ pub struct StateDb {
     db: Option<DB>,
     path: PathBuf,
     retired: std::sync::atomic::AtomicBool,
+    faults: Faults,
 }
+
+/// Where the first fault of a state database is noted, whoever met it: the replica must stop then.
+pub type Faults = watch::Sender<Option<String>>;
 
 impl StateDb {
     /// Opens, or makes, the database at `path`.
     ///
     /// # Errors
     /// If it cannot be opened, or is damaged past a torn tail.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path, faults: Faults) -> Result<Self> {
         let mut options = Options::default();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
@@ -70,9 +78,10 @@ impl StateDb {
         options.set_max_open_files(OPEN_FILES_MAX);
         options.set_keep_log_file_num(2);
         options.set_max_background_jobs(2);
-        let db = DB::open_cf_descriptors(&options, path, families())
-            .with_context(|| format!("the state database {} cannot be opened", path.display()))?;
-        Ok(Self { db: Some(db), path: path.to_owned(), retired: false.into() })
+        let db = DB::open_cf_descriptors(&options, path, families()).map_err(|error| {
+            anyhow!("the state database {} cannot be opened: {}", path.display(), explained(&error))
+        })?;
+        Ok(Self { db: Some(db), path: path.to_owned(), retired: false.into(), faults })
     }
 
     /// Reads the position inside a checkpoint, without changing it.
@@ -80,10 +89,23 @@ impl StateDb {
     /// # Errors
     /// If there is no readable state database.
     pub fn position_in(path: &Path) -> Result<Position> {
+        let position = || -> Result<Position> {
+            let db = DB::open_cf_descriptors_read_only(&Options::default(), path, families(), false)?;
+            let meta = db.cf_handle(META).context("it holds no positions")?;
+            let bytes = db.get_pinned_cf(meta, POSITION_KEY)?;
+            Ok(bytes.map(|bytes| codec::decode(&bytes)).transpose()?.unwrap_or_default())
+        };
+        position().with_context(|| format!("the checkpoint {} cannot be read", path.display()))
+    }
+
+    /// Opens a checkpoint to look inside, without changing it.
+    ///
+    /// # Errors
+    /// If there is no readable state database.
+    pub fn open_read_only(path: &Path) -> Result<Self> {
         let db = DB::open_cf_descriptors_read_only(&Options::default(), path, families(), false)
             .with_context(|| format!("the checkpoint {} cannot be read", path.display()))?;
-        let db = Self { db: Some(db), path: path.to_owned(), retired: false.into() };
-        Ok(db.position()?)
+        Ok(Self { db: Some(db), path: path.to_owned(), retired: false.into(), faults: Faults::new(None) })
     }
 
     fn db(&self) -> &DB {
@@ -100,16 +122,22 @@ impl StateDb {
     }
 
     fn read<T: DeserializeOwned>(&self, family: &str, key: &[u8]) -> Result<Option<T>, StoreFault> {
-        let bytes = self.db().get_pinned_cf(self.family(family), key).map_err(|error| self.fault(family, &error))?;
+        let bytes = self.db().get_pinned_cf(self.family(family), key).map_err(|error| self.failed(family, &error))?;
         bytes.map(|bytes| self.decode(family, &bytes)).transpose()
     }
 
     fn decode<T: DeserializeOwned>(&self, family: &str, bytes: &[u8]) -> Result<T, StoreFault> {
-        codec::decode(bytes).map_err(|error| self.fault(family, &error))
+        codec::decode(bytes).map_err(|error| self.fault(family, &disk::undecodable(&error)))
     }
 
-    fn fault(&self, family: &str, error: &dyn std::error::Error) -> StoreFault {
-        StoreFault(format!("the state database {} ({family}) cannot be used: {error}", self.path.display()))
+    fn failed(&self, family: &str, error: &rocksdb::Error) -> StoreFault {
+        self.fault(family, &explained(error))
+    }
+
+    fn fault(&self, family: &str, what: &str) -> StoreFault {
+        let text = format!("the state database {} ({family}) cannot be used: {what}", self.path.display());
+        self.faults.send_if_modified(|first| first.is_none() && first.replace(text.clone()).is_none());
+        StoreFault(text)
     }
 
     /// The position that the stored state is at.
@@ -120,14 +148,48 @@ impl StateDb {
         Ok(self.read(META, POSITION_KEY)?.unwrap_or_default())
     }
 
+    /// Sets the position, durably, and leaves everything else as it is: for a state that begins a cluster of its own.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn found_at(&self, position: &Position) -> Result<(), StoreFault> {
+        let mut durably = WriteOptions::default();
+        durably.set_sync(true);
+        let record = codec::encode(position);
+        self.db()
+            .put_cf_opt(self.family(META), POSITION_KEY, record, &durably)
+            .map_err(|error| self.failed("write", &error))
+    }
+
+    /// The stored number and digest of the orders.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn totals(&self) -> Result<Totals, StoreFault> {
+        Ok(self.read(META, TOTALS_KEY)?.unwrap_or_default())
+    }
+
+    /// Number and digest of the orders, from the orders themselves. Reads all of them.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn count_anew(&self) -> Result<Totals, StoreFault> {
+        let mut totals = Totals::default();
+        for record in self.order_records(0) {
+            totals.orders += 1;
+            totals.digest = totals.digest.extended_by_record(&record?);
+        }
+        Ok(totals)
+    }
+
     /// Loads the part of the state that is kept in memory.
     ///
     /// # Errors
     /// If the store fails.
     pub fn load_books(&self) -> Result<Books, StoreFault> {
-        let mut books = Books { totals: self.read(META, TOTALS_KEY)?.unwrap_or_default(), ..Books::default() };
+        let mut books = Books { totals: self.totals()?, ..Books::default() };
         for item in self.db().iterator_cf(self.family(STOCKS), IteratorMode::Start) {
-            let (_, value) = item.map_err(|error| self.fault(STOCKS, &error))?;
+            let (_, value) = item.map_err(|error| self.failed(STOCKS, &error))?;
             let record: StockRecord = self.decode(STOCKS, &value)?;
             books.stocks.insert(record.stock.name, record);
         }
@@ -157,7 +219,7 @@ impl StateDb {
             batch.put_cf(self.family(META), TOTALS_KEY, codec::encode(&books.totals));
         }
         batch.put_cf(self.family(META), POSITION_KEY, codec::encode(position));
-        self.db().write(batch).map_err(|error| self.fault("write", &error))
+        self.db().write(batch).map_err(|error| self.failed("write", &error))
     }
 
     /// An order by its number.
@@ -179,7 +241,7 @@ impl StateDb {
     fn order_records(&self, after: u64) -> impl Iterator<Item = Result<Box<[u8]>, StoreFault>> {
         let first = after.saturating_add(1).to_be_bytes();
         let rows = self.db().iterator_cf(self.family(ORDERS), IteratorMode::From(&first, Direction::Forward));
-        rows.map(|row| row.map(|(_, value)| value).map_err(|error| self.fault(ORDERS, &error)))
+        rows.map(|row| row.map(|(_, value)| value).map_err(|error| self.failed(ORDERS, &error)))
     }
 
     /// The digest over the orders 1 to `number`, or `None` if there are not that many.
@@ -207,7 +269,7 @@ impl StateDb {
     pub fn checkpoint(&self, path: &Path) -> Result<()> {
         Checkpoint::new(self.db())
             .and_then(|checkpoint| checkpoint.create_checkpoint(path))
-            .with_context(|| format!("the checkpoint {} cannot be made", path.display()))
+            .map_err(|error| anyhow!("the checkpoint {} cannot be made: {}", path.display(), explained(&error)))
     }
 
     /// Every stored key and value, family by family: two replicas with the same state have the same.
@@ -218,7 +280,7 @@ impl StateDb {
         let mut rows = Vec::new();
         for family in [ORDERS, OUTCOMES, STOCKS, META] {
             for row in self.db().iterator_cf(self.family(family), IteratorMode::Start) {
-                let (key, value) = row.map_err(|error| self.fault(family, &error))?;
+                let (key, value) = row.map_err(|error| self.failed(family, &error))?;
                 rows.push((key.into_vec(), value.into_vec()));
             }
         }

@@ -1,0 +1,1 @@
+//! A backup and a cluster that is restored from it, without processes.
