@@ -10,7 +10,7 @@ use std::{
 
 use bazaar_domain::{
     ApiError, ErrorKind, ReplicaId, TradeFate,
-    api::ServiceAddress,
+    api::{Data, Health, ServiceAddress},
     config::ClusterConfig,
     internal::{LeaseGrant, LeaseRequest, SubmitListings, Submitted},
 };
@@ -87,7 +87,24 @@ impl Leader {
             }
         }
         self.believe(None);
+        self.look_for_unknown_leader().await;
         None
+    }
+
+    /// Followers may name a leader that joined after the configuration was written: it is asked next time.
+    async fn look_for_unknown_leader(&self) {
+        let mut replicas = self.replicas();
+        for replica in self.replicas() {
+            let url = format!("http://{}/health", replica.service);
+            let Ok(Data { data: health }) = self.caller.get_json::<Data<Health>>(&url, LEASE_TIMEOUT).await else {
+                continue;
+            };
+            let named = health.voters.into_iter().find(|voter| Some(voter.id) == health.leader);
+            if let Some(leader) = named.filter(|leader| !replicas.contains(leader)) {
+                replicas.push(leader);
+            }
+        }
+        self.learn(&replicas);
     }
 
     async fn ask_replica(&self, id: ReplicaId, incarnation: u64) -> Option<Granted> {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::api::{Failure, get_json, post_json};
+use crate::api::{Failure, get_json, post_json, successful};
 
 /// How long a look behind the frontend may take: short, since a paused process must not hold up the others' row.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);

@@ -250,7 +250,7 @@ pub struct Health {
     /// The cluster it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
-    /// For a leader that is ready: where the voters take trades. The configuration may be older than the membership.
+    /// Where the voters take trades, as far as this replica knows; a configuration may be older than the membership.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub voters: Vec<ServiceAddress>,
 }

@@ -69,14 +69,11 @@ async fn raft(State(node): Shared) -> Answer {
     let totals = node.state.totals();
     let log = node.log.positions();
     let last = metrics.last_log_index;
-    let followers: Vec<Value> = metrics
-        .replication
-        .iter()
-        .flatten()
-        .filter(|(id, _)| **id != node.raft_id)
-        .map(|(id, matched)| {
-            let matched = matched.map(|id| id.index);
-            json!({ "id": id.replica, "life": id.life, "matched": matched, "lag": last.map(|last| last - matched.unwrap_or(0).min(last)) })
+    let followers = node.members().members.into_iter().filter(|member| member.id != node.id);
+    let followers: Vec<Value> = followers
+        .map(|member| {
+            let matched = member.lag.zip(last).map(|(lag, last)| last.saturating_sub(lag));
+            json!({ "id": member.id, "life": member.life, "matched": matched, "lag": member.lag, "lag_ms": member.lag_ms })
         })
         .collect();
     data(json!({

@@ -28,6 +28,11 @@ pub fn explained(error: &rocksdb::Error) -> String {
     format!("{error}; {}", advice(error))
 }
 
+/// Whether an error says that what was written is there, but not as it was written.
+pub fn is_damage(error: &rocksdb::Error) -> bool {
+    error.kind() == ErrorKind::Corruption && !error.as_ref().contains("No such file")
+}
+
 /// A record that cannot be decoded, with what to do about it. One of another version is whole: it needs another build.
 pub fn undecodable(error: &DecodeError) -> String {
     match error {
@@ -40,7 +45,7 @@ pub fn undecodable(error: &DecodeError) -> String {
 mod tests {
     use rocksdb::{DB, Options};
 
-    use super::{REPLACE, explained};
+    use super::{REPLACE, explained, is_damage};
 
     #[test]
     fn a_damaged_or_missing_file_asks_for_a_replacement() {
@@ -48,9 +53,11 @@ mod tests {
         drop(DB::open_default(folder.path()).unwrap());
         std::fs::write(folder.path().join("CURRENT"), "nonsense").unwrap();
         let damaged = DB::open_default(folder.path()).unwrap_err();
+        assert!(is_damage(&damaged));
         assert!(explained(&damaged).ends_with(REPLACE), "{damaged}");
         std::fs::write(folder.path().join("CURRENT"), "MANIFEST-000099\n").unwrap();
         let missing = DB::open_default(folder.path()).unwrap_err();
+        assert!(!is_damage(&missing));
         assert!(explained(&missing).ends_with(REPLACE), "{missing}");
     }
 

@@ -291,7 +291,7 @@ impl Node {
             applied: standing.applied.map(|id| id.index),
             orders: self.state.totals().orders,
             cluster_id: Some(self.cluster_id.clone()),
-            voters: if ready && standing.role == Role::Leader { standing.voters } else { Vec::new() },
+            voters: standing.voters,
         }
     }
 

@@ -40,7 +40,7 @@ use crate::{
     publish_task,
     raft_types::{Member, RaftId},
     standing::Standing,
-    state_machine::{State, adapter::StateMachine},
+    state_machine::{State, adapter::StateMachine, store::StateDb},
 };
 
 /// Requests that wait to be looked at by the intake, at most.
@@ -142,7 +142,7 @@ async fn start(
     require_whole_state(&state, &log, data)?;
     require_known_members(&state, &config, &identity, data)?;
     let append_timeout = Duration::from_millis(config.raft.election_max_ms);
-    let network = PeerNetwork::new(cluster_id.clone(), raft_id, append_timeout);
+    let network = PeerNetwork::new(cluster_id.clone(), raft_id, append_timeout).checking(StateDb::verify);
     let raft_config = Arc::new(raft_config(&config, &cluster_id).validate()?);
     let raft = openraft::Raft::new(raft_id, raft_config, network, log.clone(), StateMachine::new(Arc::clone(&state)))
         .await

@@ -47,6 +47,13 @@ pub struct Cluster {
     folder: TempDir,
     ports: Ports,
     client: reqwest::Client,
+    /// What a test added to the configuration.
+    more_config: String,
+}
+
+/// Where a replica's three ports begin in the block.
+fn replica_port(id: u64) -> u16 {
+    4 + 3 * u16::try_from(id - 1).expect("replicas are 1 to 5")
 }
 
 impl Cluster {
@@ -83,24 +90,35 @@ impl Cluster {
             writeln!(stocks, "[[stock]]\nname = \"{stock}\"\nprice = 15.99\nquantity = {LISTED_QUANTITY}")?;
         }
         fs::write(folder.path().join("stocks.toml"), stocks)?;
-        let address = |offset| format!("127.0.0.1:{}", ports.get(offset));
+        let client = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).build()?;
+        let more_config = more_config.to_owned();
+        let cluster = Self { processes: BTreeMap::new(), folder, ports, client, more_config };
+        cluster.write_config(&REPLICAS)?;
+        Ok(cluster)
+    }
+
+    /// Writes the configuration with these replicas, 1 to 5; processes that run keep what they read at their start.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write_config(&self, replicas: &[u64]) -> Result<()> {
+        let address = |offset| format!("127.0.0.1:{}", self.ports.get(offset));
         let mut config = format!(
-            "{more_config}\n[catalog]\nservice = \"{}\"\n[frontend]\npublic = \"{}\"\ninternal = \"{}\"\nadmin = \"{}\"\n",
+            "{}\n[catalog]\nservice = \"{}\"\n[frontend]\npublic = \"{}\"\ninternal = \"{}\"\nadmin = \"{}\"\n",
+            self.more_config,
             address(0),
             address(1),
             address(2),
             address(3),
         );
-        for (id, offset) in REPLICAS.iter().zip((4..).step_by(3)) {
-            let (service, peers, admin) = (address(offset), address(offset + 1), address(offset + 2));
+        for id in replicas {
+            let [service, peers, admin] = [0, 1, 2].map(|listener| address(replica_port(*id) + listener));
             writeln!(
                 config,
                 "[[replica]]\nid = {id}\nservice = \"{service}\"\npeers = \"{peers}\"\nadmin = \"{admin}\""
             )?;
         }
-        fs::write(folder.path().join("cluster.toml"), config)?;
-        let client = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).build()?;
-        Ok(Self { processes: BTreeMap::new(), folder, ports, client })
+        Ok(fs::write(self.config(), config)?)
     }
 
     /// All processes, in the order of a start.
@@ -165,6 +183,15 @@ impl Cluster {
         let log = self.data(name).with_extension("log");
         self.processes.insert(name, Process::start_under(prefix, binary, arguments, &log)?);
         Ok(())
+    }
+
+    /// Whether a process has ended by itself.
+    ///
+    /// # Errors
+    /// If it was not started.
+    pub fn has_ended(&mut self, name: Name) -> Result<bool> {
+        let process = self.processes.get_mut(&name).with_context(|| format!("{name:?} does not run"))?;
+        Ok(process.ended()?.is_some())
     }
 
     /// Waits until a process has ended by itself; returns its exit code and its last words: the lines `error: ...`.
@@ -244,14 +271,14 @@ impl Cluster {
         let offset = match name {
             Name::Catalog => 0,
             Name::Frontend => 1,
-            Name::Replica(id) => 4 + 3 * u16::try_from(id - 1).expect("three replicas"),
+            Name::Replica(id) => replica_port(id),
         };
         format!("http://127.0.0.1:{}", self.ports.get(offset))
     }
 
     /// `http://host:port` of a replica's admin listener.
     pub fn admin_url(&self, id: u64) -> String {
-        format!("http://127.0.0.1:{}", self.ports.get(6 + 3 * u16::try_from(id - 1).expect("three replicas")))
+        format!("http://127.0.0.1:{}", self.ports.get(replica_port(id) + 2))
     }
 
     /// Where the frontend shows its metrics.
@@ -295,13 +322,54 @@ impl Cluster {
         Ok(())
     }
 
+    fn running_replicas(&self) -> impl Iterator<Item = u64> {
+        self.processes.keys().filter_map(|name| if let Name::Replica(id) = name { Some(*id) } else { None })
+    }
+
+    /// The texts of a replica's events, oldest first.
+    ///
+    /// # Errors
+    /// If the replica does not show them.
+    pub async fn events(&self, id: u64) -> Result<Vec<String>> {
+        let (_, raft) = self.get(&format!("{}/admin/raft", self.admin_url(id))).await?;
+        let events = raft["data"]["events"].as_array().context("events")?;
+        Ok(events.iter().filter_map(|event| Some(event["what"].as_str()?.to_owned())).collect())
+    }
+
+    /// Has the leader hand over to another replica, and waits until that one leads.
+    ///
+    /// # Errors
+    /// If it does not come about.
+    pub async fn transfer(&self, to: u64) -> Result<()> {
+        let leader = self.leader().await?;
+        let url = format!("{}/admin/transfer", self.admin_url(leader));
+        let (status, body) = read(self.client.post(url).json(&json!({ "to": to }))).await?;
+        ensure!(status == StatusCode::OK, "{status} {body}");
+        wait_until("the other replica leads", || async { self.leader().await.ok().filter(|leader| *leader == to) })
+            .await?;
+        Ok(())
+    }
+
+    /// Waits until a replica tells this role in its health.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub async fn wait_role(&self, id: u64, role: &str) -> Result<()> {
+        let url = format!("{}/health", self.url_of(Name::Replica(id)));
+        wait_until(&format!("replica {id} is {role}"), || async {
+            self.get(&url).await.ok().filter(|(_, health)| health["data"]["role"] == role)
+        })
+        .await
+        .map(drop)
+    }
+
     /// Waits until a replica leads and takes trades; returns its number.
     ///
     /// # Errors
     /// If none does.
     pub async fn leader(&self) -> Result<u64> {
         wait_until("a replica leads", || async {
-            for id in REPLICAS {
+            for id in self.running_replicas() {
                 let health = self.get(&format!("{}/health", self.url_of(Name::Replica(id)))).await;
                 if let Ok((StatusCode::OK, health)) = health
                     && health["data"]["role"] == "leader"

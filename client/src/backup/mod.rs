@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use bazaar_domain::ReplicaId;
 use bazaar_order_raft::backup::format::{Nowhere, Verified, read_archive};
 use clap::{Args, Subcommand};
@@ -22,7 +22,7 @@ use crate::{
 
 /// The arguments of `bazaar backup`.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(subcommand_negates_reqs = true)]
 pub struct BackupArgs {
     #[command(subcommand)]
     command: Option<BackupCommand>,
@@ -90,7 +90,8 @@ impl Report for BackupReport {
 /// If the backup cannot be taken, or is damaged.
 pub async fn run(context: &Context, args: BackupArgs) -> Result<()> {
     let (file, backup) = match (args.command, args.file) {
-        (Some(BackupCommand::Inspect { file }), _) => {
+        (Some(BackupCommand::Inspect { file }), other) => {
+            ensure!(other.is_none() && args.replica.is_none(), "inspect takes one file and no --replica");
             let read = file.clone();
             let verified = spawn_blocking(move || inspect(&read)).await??;
             (file, verified)

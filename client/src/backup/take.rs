@@ -209,7 +209,84 @@ fn refuse_existing(file: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use axum::{Router, body::Body, routing::get};
+    use bazaar_domain::config::ReplicaConfig;
+    use bazaar_order_raft::{
+        backup::format::{Archive, Manifest},
+        snapshot_dir::SnapshotDir,
+    };
+    use futures::{StreamExt, stream};
+    use tokio::{net::TcpListener, sync::oneshot};
+
     use super::*;
+
+    /// The answer of a replica that sends these pieces, and then either ends or breaks off.
+    async fn sent(pieces: Vec<Bytes>, breaks_off: bool) -> Response {
+        let (answered, seen) = oneshot::channel();
+        let end = async move {
+            let _ = seen.await;
+            if breaks_off { Err(io::Error::other("the replica died")) } else { Ok(Bytes::new()) }
+        };
+        let chunks = stream::iter(pieces.into_iter().map(Chunk::Ok)).chain(stream::once(end));
+        let body = Arc::new(Mutex::new(Some(Body::from_stream(chunks))));
+        let answer = move || std::future::ready(body.lock().unwrap().take().expect("asked for once"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let admin = listener.local_addr().unwrap();
+        let routes = Router::new().route("/admin/backup", get(answer));
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let config = ReplicaConfig { id: 1, service: admin, peers: admin, admin };
+        let response = Replica::new(&config, &Caller::new()).backup().await.unwrap();
+        answered.send(()).unwrap();
+        response
+    }
+
+    fn archive() -> Vec<u8> {
+        let content = vec![7; 300_000];
+        let manifest = Manifest {
+            cluster_id: "c".into(),
+            replica: 1,
+            term: 2,
+            index: 3,
+            orders: 4,
+            digest: "ab".into(),
+            taken_unix_s: 5,
+            data_format: 6,
+            files: Vec::new(),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("000007.sst"), content).unwrap();
+        let dir = SnapshotDir { path: folder.path().to_owned() };
+        let manifest = Manifest { files: dir.files().unwrap(), ..manifest };
+        let mut bytes = Vec::new();
+        Archive::new(&manifest, dir).unwrap().read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[tokio::test]
+    async fn a_transfer_is_kept_only_if_it_comes_to_its_end_unchanged() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("backup");
+        let archive = archive();
+        let half = Bytes::copy_from_slice(&archive[..archive.len() / 2]);
+        let mut flipped = archive.clone();
+        flipped[archive.len() / 2] ^= 1;
+        for (pieces, breaks_off, word) in [
+            (vec![half.clone()], true, "the connection broke"),
+            (vec![half], false, "truncated"),
+            (vec![flipped.into()], false, "damaged"),
+        ] {
+            let answer = sent(pieces, breaks_off).await;
+            let error = receive(answer, Draft::begin(&file).unwrap()).await.unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        }
+        let pieces = archive.chunks(70_000).map(Bytes::copy_from_slice).collect();
+        receive(sent(pieces, false).await, Draft::begin(&file).unwrap()).await.unwrap();
+        assert_eq!(fs::read(&file).unwrap(), archive);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 
     fn health(id: ReplicaId, role: Role, ready: bool, applied: u64) -> Health {
         Health {

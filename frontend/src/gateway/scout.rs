@@ -185,7 +185,10 @@ impl Scout {
         self.sights.insert(probe.replica, result.as_ref().map(|_| ()).map_err(Clone::clone));
         match result {
             Ok(health) if health.role == Role::Leader && health.ready => self.is_leader(probe, &health, now),
-            Ok(health) => self.is_no_leader(probe, health.leader, now, effects),
+            Ok(health) => {
+                self.hear_of_leader(&health);
+                self.is_no_leader(probe, health.leader, now, effects);
+            }
             Err(_) => self.is_no_leader(probe, None, now, effects),
         }
     }
@@ -264,6 +267,18 @@ impl Scout {
         self.replicas = health.voters.iter().map(|voter| voter.id).collect();
         self.replicas.sort_unstable_by(|a, b| b.cmp(a));
         self.sights.retain(|id, _| self.replicas.contains(id));
+    }
+
+    /// A follower names a leader that joined the cluster after the configuration was written: it is asked too.
+    fn hear_of_leader(&mut self, health: &Health) {
+        let named = health.leader.filter(|leader| !self.replicas.contains(leader));
+        if let Some(leader) = named.filter(|leader| health.voters.iter().any(|voter| voter.id == *leader)) {
+            self.replicas.push(leader);
+            self.replicas.sort_unstable_by(|a, b| b.cmp(a));
+            if let Some(sweep) = &mut self.sweep {
+                sweep.unasked.push(leader);
+            }
+        }
     }
 
     fn is_no_leader(&mut self, probe: Probe, hint: Option<ReplicaId>, now: Moment, effects: &mut Vec<Effect>) {

@@ -8,7 +8,7 @@ use std::{
 
 use bazaar_domain::{
     ApiError, ReplicaId,
-    api::{Data, Health},
+    api::{Data, Health, Role},
     config::ClusterConfig,
     internal::{OrderReadAnswer, SubmitTrades, Submitted},
 };
@@ -215,12 +215,14 @@ impl Shell {
     fn learn(&mut self, event: &Event) {
         let Event::ProbeDone { result: Ok(health), .. } = event else { return };
         for voter in &health.voters {
-            match self.addresses.get(&voter.id) {
-                Some(known) if known.service == voter.service => {}
-                _ => {
-                    tracing::info!(replica = voter.id, address = voter.service, "a voter is at this address");
-                    self.addresses.insert(voter.id, Addresses::of(&voter.service));
-                }
+            // A follower's knowledge may be old: it can add an address, and only a leader can change one.
+            let is_news = match self.addresses.get(&voter.id) {
+                Some(known) => known.service != voter.service && health.role == Role::Leader && health.ready,
+                None => true,
+            };
+            if is_news {
+                tracing::info!(replica = voter.id, address = voter.service, "a voter is at this address");
+                self.addresses.insert(voter.id, Addresses::of(&voter.service));
             }
         }
     }

@@ -158,7 +158,10 @@ impl Unfinished {
         match fs::create_dir(&path) {
             Ok(()) => Ok(Self { path, is_finished: false }),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                bail!("{} is left from a restore that was cut off, or one is under way; remove it first", path.display())
+                bail!(
+                    "{} is left from a restore that was cut off, or one is under way; remove it first",
+                    path.display()
+                )
             }
             Err(error) => Err(error).with_context(|| format!("{} cannot be made", path.display())),
         }

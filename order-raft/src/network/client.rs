@@ -1,10 +1,10 @@
 //! openraft's view of the network. It only delegates.
 
-use std::{collections::HashMap, future::Future, iter, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::Future, iter, path::Path, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt, stream};
 use openraft::{
-    RPCTypes, RaftNetworkFactory,
+    RPCTypes, RaftNetworkFactory, StorageError,
     base::{BoxFuture, BoxStream},
     errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable},
     network::{Backoff, RPCOption, RaftNetworkV2},
@@ -12,7 +12,7 @@ use openraft::{
         AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
         TransferLeaderResponse, VoteRequest, VoteResponse,
     },
-    type_config::alias::SnapshotOf,
+    type_config::{TypeConfigExt, alias::SnapshotOf},
 };
 
 use super::{
@@ -44,11 +44,15 @@ enum Purpose {
     Snapshot,
 }
 
+/// Says what is wrong with a snapshot before it is sent; may read all of it.
+pub type SnapshotCheck = fn(&Path) -> Result<(), String>;
+
 /// Makes the clients that openraft uses to reach the other replicas.
 pub struct PeerNetwork {
     cluster_id: String,
     id: RaftId,
     append_timeout: Duration,
+    check: SnapshotCheck,
     /// One link for each peer and purpose; replaced when the peer's address changes.
     links: HashMap<(RaftId, Purpose), Arc<Link>>,
 }
@@ -57,7 +61,12 @@ impl PeerNetwork {
     /// The network of replica `id`. An append with entries is waited for up to `append_timeout`, which must leave the
     /// follower time for a slow fsync: about the longest election timeout.
     pub fn new(cluster_id: String, id: RaftId, append_timeout: Duration) -> Self {
-        Self { cluster_id, id, append_timeout, links: HashMap::new() }
+        Self { cluster_id, id, append_timeout, check: |_| Ok(()), links: HashMap::new() }
+    }
+
+    /// The same network with a check of snapshots. A copy that is damaged like its original would arrive whole.
+    pub fn checking(self, check: SnapshotCheck) -> Self {
+        Self { check, ..self }
     }
 
     fn link(&mut self, target: RaftId, member: &Member, purpose: Purpose) -> Arc<Link> {
@@ -93,6 +102,7 @@ impl PeerNetwork {
             id: self.id,
             purpose,
             append_timeout: self.append_timeout,
+            check: self.check,
             appends: self.link(target, member, purpose),
             elections: self.link(target, member, Purpose::Election),
             snapshots: self.link(target, member, Purpose::Snapshot),
@@ -121,6 +131,7 @@ pub struct PeerClient {
     id: RaftId,
     purpose: Purpose,
     append_timeout: Duration,
+    check: SnapshotCheck,
     appends: Arc<Link>,
     elections: Arc<Link>,
     snapshots: Arc<Link>,
@@ -212,6 +223,12 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let (check, path) = (self.check, snapshot.snapshot.path.clone());
+        if let Ok(Err(damage)) = tokio::task::spawn_blocking(move || check(&path)).await {
+            // Fatal for the one that has it: another replica leads then, and sends its own.
+            let damage = TypeConfig::err_from_string(damage);
+            return Err(StorageError::read_snapshot(Some(snapshot.meta.signature()), damage).into());
+        }
         let route = Route { from: self.id, to: self.snapshots.target(), action: RPCTypes::InstallSnapshot };
         tokio::select! {
             biased;

@@ -267,6 +267,35 @@ async fn a_snapshot_arrives_as_it_was_sent() {
 }
 
 #[tokio::test]
+async fn a_snapshot_that_is_damaged_where_it_lies_is_not_sent_but_fatal() {
+    let peer = TestPeer::willing();
+    let server = TestServer::start(peer.clone()).await;
+    let (_folder, dir) = snapshot_folder();
+    let snapshot = Snapshot { meta: meta(), snapshot: dir };
+    let mut network = network(CLUSTER).checking(|path| Err(format!("{} is damaged", path.display())));
+    let mut client = network.new_snapshot_client(SERVER_ID, &server.member()).await;
+    let sent = client.full_snapshot(Vote::new_committed(3, FIRST), snapshot, future::pending(), option()).await;
+    let Err(StreamingError::StorageError(error)) = sent else { panic!("{sent:?}") };
+    assert!(error.to_string().contains("is damaged"), "{error}");
+    assert!(peer.installed.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_snapshot_that_was_refused_can_be_sent_again_at_once() {
+    let peer = TestPeer::willing();
+    let server = TestServer::start(peer.clone()).await;
+    let torn = offer(&server).await;
+    call(&torn, Call::SnapshotChunk("abXd".into())).await.unwrap();
+    call(&torn, Call::SnapshotEnd).await.unwrap_err();
+    let again = offer_more(&server).await;
+    call(&again, Call::SnapshotChunk("abcd".into())).await.unwrap();
+    call(&again, Call::SnapshotEnd).await.unwrap();
+    let installed = std::mem::take(&mut *peer.installed.lock().unwrap());
+    let [(_, files)] = installed.as_slice() else { panic!("{} installed", installed.len()) };
+    assert_eq!(files["file"], b"abcd");
+}
+
+#[tokio::test]
 async fn a_cancelled_snapshot_is_not_sent() {
     let peer = TestPeer::willing();
     let server = TestServer::start(peer.clone()).await;
@@ -280,11 +309,17 @@ async fn a_cancelled_snapshot_is_not_sent() {
 
 /// Offers a snapshot of one file with the content `abcd`.
 async fn offer(server: &TestServer) -> Connection {
+    let connection = offer_more(server).await;
+    assert_eq!(server.incoming_folders(), 1);
+    connection
+}
+
+/// The same while the folder of an earlier one may still be there.
+async fn offer_more(server: &TestServer) -> Connection {
     let connection = Connection::open(&server.address.to_string(), &hello(Channel::Snapshot)).await.unwrap();
     let files = vec![SnapshotFile { name: "file".into(), bytes: 4, crc32: crc32fast::hash(b"abcd") }];
     let offer = SnapshotOffer { vote: Vote::new_committed(3, FIRST), meta: meta(), files };
     call(&connection, Call::SnapshotBegin(Box::new(offer))).await.unwrap();
-    assert_eq!(server.incoming_folders(), 1);
     connection
 }
 

@@ -67,6 +67,7 @@ impl State {
         let generations = Generations::open(root)?;
         let faults = Faults::new(None);
         let db = StateDb::open(&generations.current()?, faults.clone())?;
+        generations.find_newest_checkpoint()?;
         let (books, position) = (db.load_books()?, db.position()?);
         let (applied, totals) = (position.last_applied, books.totals);
         Ok(Arc::new(Self {

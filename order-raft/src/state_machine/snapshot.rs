@@ -56,7 +56,7 @@ impl Drop for LentCheckpoint {
 }
 
 impl Generations {
-    /// Opens the folders, removes what a crash left half made, and finds the newest checkpoint.
+    /// Opens the folders and removes what a crash left half made.
     ///
     /// # Errors
     /// If they cannot be read or written.
@@ -87,11 +87,15 @@ impl Generations {
                 fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
             }
         }
-        this.find_newest_checkpoint()?;
         Ok(this)
     }
 
-    fn find_newest_checkpoint(&self) -> Result<()> {
+    /// Finds the newest checkpoint. The database is opened first: its files are links to the same bytes, and if they are
+    /// damaged, more is lost than a checkpoint.
+    ///
+    /// # Errors
+    /// If one cannot be read; the message says what to do.
+    pub fn find_newest_checkpoint(&self) -> Result<()> {
         let mut found: Vec<(Position, PathBuf)> = Vec::new();
         for folder in folders(&self.snapshots)? {
             if is_draft(&folder) {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use bazaar_domain::{IdempotencyKey, Order, codec, digest::Digest, order::StoredOutcome};
 use rocksdb::{
     BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, Direction, IteratorMode, Options,
-    WriteBatch, WriteOptions, checkpoint::Checkpoint,
+    ReadOptions, WriteBatch, WriteOptions, checkpoint::Checkpoint,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
@@ -106,6 +106,30 @@ impl StateDb {
         let db = DB::open_cf_descriptors_read_only(&Options::default(), path, families(), false)
             .with_context(|| format!("the checkpoint {} cannot be read", path.display()))?;
         Ok(Self { db: Some(db), path: path.to_owned(), retired: false.into(), faults: Faults::new(None) })
+    }
+
+    /// Reads all of a checkpoint, without changing it: every block of it has a checksum.
+    ///
+    /// # Errors
+    /// If it is damaged, with what to do. One that cannot be read otherwise may just have been removed.
+    pub fn verify(path: &Path) -> Result<(), String> {
+        let read_all = || -> Result<(), rocksdb::Error> {
+            let db = DB::open_cf_descriptors_read_only(&Options::default(), path, families(), false)?;
+            for family in [ORDERS, OUTCOMES, STOCKS, META].into_iter().filter_map(|name| db.cf_handle(name)) {
+                let mut options = ReadOptions::default();
+                options.fill_cache(false);
+                for row in db.iterator_cf_opt(family, options, IteratorMode::Start) {
+                    row?;
+                }
+            }
+            Ok(())
+        };
+        match read_all() {
+            Err(error) if disk::is_damage(&error) => {
+                Err(format!("the checkpoint {} is damaged: {}", path.display(), explained(&error)))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn db(&self) -> &DB {

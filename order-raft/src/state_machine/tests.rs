@@ -141,6 +141,59 @@ fn a_snapshot_that_ends_elsewhere_than_it_says_is_refused() {
     assert_eq!(state.inventory(), before);
 }
 
+#[test]
+fn a_damaged_checkpoint_is_found_before_it_is_sent() {
+    let (_folder, state) = open();
+    apply(&state, 1, &listed());
+    for index in 2..600 {
+        apply(&state, index, &Command::Trades(vec![trade(&format!("k{index}"), "A", Side::Sell, 1)]));
+    }
+    let (_, path) = state.generations.make_checkpoint(&state.db()).unwrap();
+    StateDb::verify(&path).unwrap();
+    let files = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
+    let largest = files
+        .filter(|file| file.extension().is_some_and(|extension| extension == "sst"))
+        .max_by_key(|file| file.metadata().unwrap().len())
+        .unwrap();
+    let mut bytes = std::fs::read(&largest).unwrap();
+    let among_the_rows = bytes.len() / 4;
+    bytes[among_the_rows] ^= 1;
+    std::fs::write(&largest, bytes).unwrap();
+    let damage = StateDb::verify(&path).unwrap_err();
+    assert!(damage.contains("is damaged") && damage.ends_with(crate::disk::REPLACE), "{damage}");
+    std::fs::remove_dir_all(&path).unwrap();
+    StateDb::verify(&path).unwrap();
+}
+
+#[test]
+fn a_damaged_name_of_the_generation_does_not_cost_the_state() {
+    let (folder, state) = open();
+    apply(&state, 1, &listed());
+    drop(state);
+    let current = folder.path().join("state/CURRENT");
+    for name in ["generation-2", "gener\u{1}tion-1", "", "generation-"] {
+        std::fs::write(&current, name).unwrap();
+        let refused = State::open(folder.path()).unwrap_err().to_string();
+        assert!(refused.ends_with(crate::disk::REPLACE) && refused.contains("CURRENT"), "{refused}");
+    }
+    std::fs::write(&current, "generation-1").unwrap();
+    assert_eq!(State::open(folder.path()).unwrap().applied_index(), 1);
+}
+
+#[test]
+fn the_first_fault_of_the_store_is_told_to_whoever_waits_for_it() {
+    let (_folder, state) = open();
+    apply(&state, 1, &listed());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let failed = state.failed();
+        tokio::pin!(failed);
+        assert!(futures::poll!(failed.as_mut()).is_pending());
+        state.faults.send_replace(Some("first".into()));
+        assert_eq!(failed.await, "first");
+    });
+}
+
 fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     for file in std::fs::read_dir(from).unwrap() {

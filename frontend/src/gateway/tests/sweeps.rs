@@ -89,6 +89,16 @@ fn when_the_leader_is_slow_the_others_are_asked_whether_one_of_them_leads() {
 }
 
 #[test]
+fn a_leader_that_the_configuration_does_not_know_is_found_through_the_others() {
+    let mut bench = Bench::new();
+    let mut health = follower(3, Some(5)).unwrap();
+    health.voters = [5, 3].map(|id| ServiceAddress { id, service: format!("host-{id}:1") }).to_vec();
+    bench.probe_answers(3, Ok(health));
+    bench.probe_answers(5, leader(5, 9));
+    assert_eq!(bench.machine.leader(), Some(5));
+}
+
+#[test]
 fn the_leader_says_who_votes() {
     let mut bench = Bench::new();
     let mut health = leader(3, 5).unwrap();
