@@ -61,7 +61,7 @@ async fn a_cluster_restored_from_a_backup_under_load_trades_on() -> Result<()> {
     let old = Cluster::start().await?;
     let before = old.trade(OLD_KEY, "S1", "buy", 3).await?;
     ensure!(before.0 == 200, "{before:?}");
-    let load =
+    let mut load =
         old.bazaar("load", &["workload", "--requests", "8000", "--clients", "8", "--prob", "1", "--seed", "1"])?;
     wait_until("some hundred trades are done", || async {
         let (_, health) = old.get(&format!("{}/health", old.url_of(Name::Replica(1)))).await.ok()?;

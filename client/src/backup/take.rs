@@ -24,7 +24,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{Context, admin::Replica};
+use crate::{Context, admin::Replica, api::Failure};
 
 /// How long a replica is looked for that has applied all it knows of: under load each lags for moments.
 const CHOICE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -101,7 +101,7 @@ async fn receive(mut answer: Response, draft: Draft) -> Result<Verified> {
         let chunk = match timeout(SILENCE_MAX, answer.chunk()).await {
             Ok(Ok(Some(chunk))) => Ok(chunk),
             Ok(Ok(None)) => break,
-            Ok(Err(error)) => Err(io::Error::other(format!("the connection broke: {error}"))),
+            Ok(Err(error)) => Err(io::Error::other(format!("the connection broke: {}", Failure::from(error)))),
             Err(_) => Err(io::Error::other(format!("nothing came for {} s", SILENCE_MAX.as_secs()))),
         };
         let is_last = chunk.is_err();

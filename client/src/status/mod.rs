@@ -3,19 +3,28 @@
 pub mod sentence;
 
 use anyhow::{Result, bail};
-use bazaar_domain::{ReplicaId, api::Health, config::ClusterConfig};
+use bazaar_domain::{
+    ReplicaId,
+    api::{Health, MemberView, Role},
+    config::ClusterConfig,
+};
 use futures::future::{join, join_all};
 use serde::Serialize;
 
 use crate::{
     Context,
     admin::{Replica, ready},
+    api::Failure,
     output::{Report, or_dash, table, table_text, verdict_cell},
 };
 use sentence::{Condition, Look, State, judge};
 
 /// Digits of a digest that are shown; enough to see that two are equal.
 const DIGEST_CHARS_SHOWN: usize = 12;
+
+/// What is shown of a replica, before its digest.
+const REPLICA_COLUMNS: [&str; 11] =
+    ["ROLE", "ID", "TERM", "LEADER", "LAST", "COMMITTED", "APPLIED", "LAG", "LAG MS", "ACK AGE MS", "ORDERS"];
 
 /// A replica's row.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -28,6 +37,8 @@ pub struct ReplicaRow {
     pub unreachable: Option<String>,
     /// Log entries behind the leader's last.
     pub lag_entries: Option<u64>,
+    /// For how many milliseconds the leader has had the first of them.
+    pub lag_ms: Option<u64>,
     /// The digest over the orders up to the common number.
     pub digest: Option<String>,
 }
@@ -52,10 +63,8 @@ pub struct StatusReport {
 impl Report for StatusReport {
     fn to_text(&self, colour: bool) -> String {
         let digest = format!("DIGEST@{}", self.digest_number);
-        let mut replicas = table(
-            &["ROLE", "ID", "TERM", "LEADER", "LAST", "COMMITTED", "APPLIED", "LAG", "ACK AGE MS", "ORDERS", &digest],
-            colour,
-        );
+        let header: Vec<&str> = REPLICA_COLUMNS.into_iter().chain([digest.as_str()]).collect();
+        let mut replicas = table(&header, colour);
         for row in &self.replicas {
             replicas.add_row(replica_cells(row));
         }
@@ -72,7 +81,7 @@ fn replica_cells(row: &ReplicaRow) -> Vec<comfy_table::Cell> {
     let Some(health) = &row.health else {
         let reason = row.unreachable.as_deref().unwrap_or("unreachable");
         let mut cells = vec![verdict_cell(reason, false), row.id.into()];
-        cells.resize(11, "-".into());
+        cells.resize(REPLICA_COLUMNS.len() + 1, "-".into());
         return cells;
     };
     let digest = row.digest.as_ref().map(|digest| digest.chars().take(DIGEST_CHARS_SHOWN).collect::<String>());
@@ -85,6 +94,7 @@ fn replica_cells(row: &ReplicaRow) -> Vec<comfy_table::Cell> {
         or_dash(health.committed),
         or_dash(health.applied),
         or_dash(row.lag_entries),
+        or_dash(row.lag_ms),
         or_dash(health.quorum_ack_age_ms),
         health.orders.to_string(),
         or_dash(digest),
@@ -121,6 +131,7 @@ async fn look(context: &Context, config: &ClusterConfig) -> StatusReport {
         Err(_) => None,
     }));
     let digests = digests.await;
+    let lags = lags(&replicas, &healths).await;
     let looks: Vec<Look> = replicas
         .iter()
         .zip(healths)
@@ -128,16 +139,34 @@ async fn look(context: &Context, config: &ClusterConfig) -> StatusReport {
         .collect();
     let [catalog, frontend] = [catalog, frontend].map(|ready| ready.err().map(|failure| failure.to_string()));
     let Condition { state, sentence, leader_last } = judge(&looks, catalog.as_deref(), frontend.as_deref());
-    let replicas = looks.into_iter().zip(digests).map(|(look, digest)| row(look, digest, leader_last)).collect();
+    let rows = looks.into_iter().zip(digests).map(|(look, digest)| row(look, digest, leader_last, &lags));
+    let replicas = rows.collect();
     StatusReport { replicas, digest_number: number, catalog, frontend, state, sentence }
 }
 
-fn row(look: Look, digest: Option<String>, leader_last: Option<u64>) -> ReplicaRow {
+/// The members as the leader sees them: only it knows for how long each of them has lagged.
+async fn lags(replicas: &[Replica], healths: &[Result<Health, Failure>]) -> Vec<MemberView> {
+    let leads = |health: &Result<Health, Failure>| {
+        health.as_ref().is_ok_and(|health| health.role == Role::Leader && health.ready)
+    };
+    let Some((leader, _)) = replicas.iter().zip(healths).find(|(_, health)| leads(health)) else { return Vec::new() };
+    leader.members().await.map(|members| members.members).unwrap_or_default()
+}
+
+fn row(look: Look, digest: Option<String>, leader_last: Option<u64>, lags: &[MemberView]) -> ReplicaRow {
     let (health, unreachable) = match look.health {
         Ok(health) => (Some(health), None),
         Err(reason) => (None, Some(reason)),
     };
     let last = health.as_ref().map(|health| health.last_log_index.unwrap_or(0));
     let lag_entries = leader_last.zip(last).map(|(leader, own)| leader.saturating_sub(own));
-    ReplicaRow { id: look.id, health, unreachable, lag_entries, digest }
+    let member = lags.iter().rfind(|member| member.id == look.id);
+    ReplicaRow {
+        id: look.id,
+        health,
+        unreachable,
+        lag_entries,
+        lag_ms: member.and_then(|member| member.lag_ms),
+        digest,
+    }
 }

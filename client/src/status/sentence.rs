@@ -55,7 +55,7 @@ pub fn judge(looks: &[Look], catalog: Option<&str>, frontend: Option<&str>) -> C
     let newest = voters.iter().filter(|health| health.role == Role::Leader).max_by_key(|health| health.term);
     let Some(leader) = newest else {
         let counts = format!("no leader: {} reachable", counted(voters.len() as u64, "voting replica"));
-        problems.push("an election takes about a second, look again".into());
+        problems.push("an election takes a fraction of a second, look again".into());
         return unavailable(counts, &problems);
     };
     if !leader.ready {

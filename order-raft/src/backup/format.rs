@@ -78,10 +78,10 @@ pub enum ArchiveError {
     Damaged(String),
     /// It could not be read.
     #[error("it cannot be read: {0}")]
-    Unreadable(#[source] io::Error),
+    Unreadable(io::Error),
     /// What is in it could not be stored.
     #[error("its content cannot be written: {0}")]
-    Unwritable(#[source] io::Error),
+    Unwritable(io::Error),
 }
 
 /// Where the files of a backup come from.

@@ -45,7 +45,7 @@ enum Purpose {
 }
 
 /// Says what is wrong with a snapshot before it is sent; may read all of it.
-pub type SnapshotCheck = fn(&Path) -> Result<(), String>;
+type SnapshotCheck = fn(&Path) -> Result<(), String>;
 
 /// Makes the clients that openraft uses to reach the other replicas.
 pub struct PeerNetwork {

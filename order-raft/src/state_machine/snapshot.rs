@@ -242,8 +242,9 @@ fn checkpoint_name(last_applied: Option<LogId>) -> String {
     format!("checkpoint-{index:020}-term-{term:020}")
 }
 
+/// Whatever has no checkpoint's name is not finished: RocksDB fills `draft.tmp`, which then becomes `draft`.
 fn is_draft(folder: &Path) -> bool {
-    folder.file_name().is_some_and(|name| name == "draft")
+    !folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"checkpoint-"))
 }
 
 fn generation_number(folder: &Path) -> Option<u64> {

@@ -166,6 +166,20 @@ fn a_damaged_checkpoint_is_found_before_it_is_sent() {
 }
 
 #[test]
+fn a_checkpoint_that_was_cut_off_while_it_was_made_is_removed() {
+    let (folder, state) = open();
+    apply(&state, 1, &listed());
+    drop(state);
+    for unfinished in ["draft", "draft.tmp"] {
+        let unfinished = folder.path().join("snapshots").join(unfinished);
+        std::fs::create_dir(&unfinished).unwrap();
+        std::fs::write(unfinished.join("000004.sst"), "half").unwrap();
+        let state = State::open(folder.path()).unwrap();
+        assert!(!unfinished.exists() && state.generations.newest_checkpoint().is_none());
+    }
+}
+
+#[test]
 fn a_damaged_name_of_the_generation_does_not_cost_the_state() {
     let (folder, state) = open();
     apply(&state, 1, &listed());
