@@ -242,10 +242,10 @@ impl Cluster {
 
 fn passes_by_itself(failure: &Failure) -> bool {
     match failure {
-        Failure::Answered { error, .. } => match error.kind {
-            ErrorKind::NotLeader | ErrorKind::NoLeader | ErrorKind::NoQuorum | ErrorKind::MembershipBusy => true,
-            _ => false,
-        },
+        Failure::Answered { error, .. } => matches!(
+            error.kind,
+            ErrorKind::NotLeader | ErrorKind::NoLeader | ErrorKind::NoQuorum | ErrorKind::MembershipBusy
+        ),
         Failure::Refused | Failure::Timeout | Failure::Broken(_) => true,
         Failure::Foreign { .. } => false,
     }

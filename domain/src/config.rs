@@ -168,6 +168,8 @@ pub struct RaftTuning {
     pub snapshot_every_entries: u64,
     /// Log entries kept behind a snapshot for followers that lag.
     pub log_kept_entries: u64,
+    /// A log whose files take more bytes loses its older half, however few entries those are.
+    pub log_bytes_max: u64,
 }
 
 impl Default for RaftTuning {
@@ -181,6 +183,7 @@ impl Default for RaftTuning {
             leader_preference: LeaderPreference::None,
             snapshot_every_entries: 200_000,
             log_kept_entries: 100_000,
+            log_bytes_max: 1 << 30,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What a leader looks after besides trades: how far its followers are, a membership change that an earlier leader left
-//! half done, and who should lead.
+//! What is looked after besides trades: on every replica the size of its log; on the leader how far its followers are, a
+//! membership change that an earlier leader left half done, and who should lead.
 
 use std::{
     sync::{Arc, PoisonError},
@@ -23,13 +23,21 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The preferred replica may lack so many log entries.
 const PREFERRED_LAG_ENTRIES_MAX: u64 = 100;
 
-/// Looks after the cluster until `shutdown`, whenever this replica leads.
+/// How many looks there are between two at the size of the log.
+const LOOKS_PER_LOG_SIZE: u64 = 20;
+
+/// Looks after the replica, and after the cluster whenever it leads, until `shutdown`.
 pub async fn run(node: Arc<Node>, shutdown: CancellationToken) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut preference = Preference::default();
+    let mut looks = 0_u64;
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         let report = node.raft.metrics().borrow_watched().clone();
+        looks += 1;
+        if looks.is_multiple_of(LOOKS_PER_LOG_SIZE) {
+            keep_log_small(&node, &report).await;
+        }
         if !report.state.is_leader() {
             preference = Preference::default();
             *node.followers.lock().unwrap_or_else(PoisonError::into_inner) = Followers::default();
@@ -45,6 +53,28 @@ pub async fn run(node: Arc<Node>, shutdown: CancellationToken) {
             node.hand_over_to(to, "the configuration prefers the highest id").await;
         }
     }
+}
+
+/// Entries differ in size by a factor of thousands, so a log that is kept by the number of its entries alone could fill
+/// the disk. One that takes too many bytes loses its older half, as soon as a snapshot covers that.
+async fn keep_log_small(node: &Node, report: &RaftMetrics) {
+    let bytes = match node.log.file_bytes() {
+        Ok(bytes) => bytes,
+        Err(error) => return tracing::warn!(%error, "the log's size is not known"),
+    };
+    let positions = node.log.positions();
+    let (Some(first), Some(last)) = (positions.first, positions.last) else { return };
+    if bytes <= node.config.raft.log_bytes_max {
+        return;
+    }
+    let middle = first + (last.index - first) / 2;
+    // Either fails only when Raft has stopped, which ends the process elsewhere.
+    let _ = if report.snapshot.is_some_and(|covered| covered.index >= middle) {
+        tracing::info!(bytes, upto = middle, "the log is too large: its older half goes");
+        node.raft.trigger().purge_log(middle).await
+    } else {
+        node.raft.trigger().snapshot().await
+    };
 }
 
 fn look_at_followers(node: &Node, report: &RaftMetrics) {

@@ -35,7 +35,7 @@ use crate::{
     identity::{Identity, LOG_FOLDER},
     intake_task, joining,
     log_store::{LogOwner, LogStore},
-    network::{PeerBacking, PeerIdentity, PeerNetwork, Sightings, serve_peers},
+    network::{PeerBacking, PeerIdentity, PeerNetwork, Sightings, SnapshotNews, serve_peers},
     node::Node,
     publish_task,
     raft_types::{Member, RaftId},
@@ -142,7 +142,11 @@ async fn start(
     require_whole_state(&state, &log, data)?;
     require_known_members(&state, &config, &identity, data)?;
     let append_timeout = Duration::from_millis(config.raft.election_max_ms);
-    let network = PeerNetwork::new(cluster_id.clone(), raft_id, append_timeout).checking(StateDb::verify);
+    let events = Arc::new(Events::open(data)?);
+    let news = snapshot_news(Arc::clone(&events));
+    let network = PeerNetwork::new(cluster_id.clone(), raft_id, append_timeout)
+        .checking(StateDb::verify)
+        .telling(Arc::clone(&news));
     let raft_config = Arc::new(raft_config(&config, &cluster_id).validate()?);
     let raft = openraft::Raft::new(raft_id, raft_config, network, log.clone(), StateMachine::new(Arc::clone(&state)))
         .await
@@ -151,7 +155,6 @@ async fn start(
         // All replicas of the configuration write the same first entry; whoever does it first starts the cluster.
         raft.initialize(founding_members(&config)).await.context("the cluster cannot be bootstrapped")?;
     }
-    let events = Arc::new(Events::open(data)?);
     let gate = Arc::new(Gate::new(config.leases, Arc::clone(&state), clock));
     let (submissions, submitted) = mpsc::channel(SUBMISSIONS_MAX);
     let standing = RwLock::new(Standing::of(&raft.metrics().borrow_watched().clone()));
@@ -193,11 +196,15 @@ async fn start(
     tasks.spawn(publish_task::run(publish, work.clone()));
     let sightings = Arc::new(Sightings::new(Duration::from_millis(config.raft.leader_silence_ms)));
     let backing =
-        PeerBacking { peer: raft.clone(), sightings: Arc::clone(&sightings), incoming: data.join("incoming") };
+        PeerBacking { peer: raft.clone(), sightings: Arc::clone(&sightings), incoming: data.join("incoming"), news };
     let network = PeerNetwork::new(cluster_id.clone(), raft_id, append_timeout);
     tasks.spawn(Detector { raft, sightings, network, events }.run(work.clone()));
     tasks.spawn(serve_peers(peers, PeerIdentity { cluster_id, id: raft_id }, backing, work.clone()));
     Ok((node, tasks))
+}
+
+fn snapshot_news(events: Arc<Events>) -> SnapshotNews {
+    Arc::new(move |term, what| events.note(EventKind::Snapshot, term, what))
 }
 
 /// Makes sure that the log is this replica's. One that lost its log must not vote: it has forgotten what it promised.

@@ -8,7 +8,7 @@ use std::{
 use anyhow::anyhow;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
-    IteratorMode, LogLevel, Options, ReadOptions, WriteBatch,
+    IteratorMode, LogLevel, Options, ReadOptions, WriteBatch, properties::LIVE_SST_FILES_SIZE,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -85,6 +85,13 @@ impl Database {
     /// Writes the changes to memory and to the buffer of the write-ahead log. They are durable after the next [`Self::sync`].
     pub(super) fn write(&self, changes: Changes) -> Result<(), String> {
         self.db.write(changes.0).map_err(|error| explained(&error))
+    }
+
+    /// Bytes of the files that hold entries; what is still in memory does not count.
+    pub(super) fn log_file_bytes(&self) -> Result<u64, String> {
+        let bytes =
+            self.db.property_int_value_cf(self.log(), LIVE_SST_FILES_SIZE).map_err(|error| error.to_string())?;
+        Ok(bytes.unwrap_or(0))
     }
 
     /// Makes everything durable that was written before.

@@ -98,6 +98,14 @@ impl LogStore {
         self.store.positions()
     }
 
+    /// Bytes that the entries take on disk, without the newest ones that are still in memory.
+    ///
+    /// # Errors
+    /// If the database does not say.
+    pub fn file_bytes(&self) -> io::Result<u64> {
+        self.store.file_bytes()
+    }
+
     /// At most `limit` entries after the index `after` (`None`: from the first one), for people who look inside. May read the disk, so do not call
     /// it on one of the runtime's threads for long ranges.
     ///

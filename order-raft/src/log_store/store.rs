@@ -93,6 +93,10 @@ impl Store {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn file_bytes(&self) -> io::Result<u64> {
+        self.db.log_file_bytes().map_err(io::Error::other)
+    }
+
     pub(super) fn positions(&self) -> LogPositions {
         self.state().positions
     }

@@ -1,6 +1,13 @@
 //! openraft's view of the network. It only delegates.
 
-use std::{collections::HashMap, future::Future, iter, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    future::Future,
+    iter,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::{Stream, StreamExt, stream};
 use openraft::{
@@ -16,6 +23,7 @@ use openraft::{
 };
 
 use super::{
+    SnapshotNews,
     connection::{CallError, CallInFlight, Connection},
     frame::{Answer, Call, Channel, Hello, LeaderLost},
     link::Link,
@@ -53,6 +61,7 @@ pub struct PeerNetwork {
     id: RaftId,
     append_timeout: Duration,
     check: SnapshotCheck,
+    news: SnapshotNews,
     /// One link for each peer and purpose; replaced when the peer's address changes.
     links: HashMap<(RaftId, Purpose), Arc<Link>>,
 }
@@ -61,12 +70,17 @@ impl PeerNetwork {
     /// The network of replica `id`. An append with entries is waited for up to `append_timeout`, which must leave the
     /// follower time for a slow fsync: about the longest election timeout.
     pub fn new(cluster_id: String, id: RaftId, append_timeout: Duration) -> Self {
-        Self { cluster_id, id, append_timeout, check: |_| Ok(()), links: HashMap::new() }
+        Self { cluster_id, id, append_timeout, check: |_| Ok(()), news: Arc::new(|_, _| {}), links: HashMap::new() }
     }
 
     /// The same network with a check of snapshots. A copy that is damaged like its original would arrive whole.
     pub fn checking(self, check: SnapshotCheck) -> Self {
         Self { check, ..self }
+    }
+
+    /// The same network, which tells of each snapshot that it sent.
+    pub fn telling(self, news: SnapshotNews) -> Self {
+        Self { news, ..self }
     }
 
     fn link(&mut self, target: RaftId, member: &Member, purpose: Purpose) -> Arc<Link> {
@@ -103,6 +117,7 @@ impl PeerNetwork {
             purpose,
             append_timeout: self.append_timeout,
             check: self.check,
+            news: Arc::clone(&self.news),
             appends: self.link(target, member, purpose),
             elections: self.link(target, member, Purpose::Election),
             snapshots: self.link(target, member, Purpose::Snapshot),
@@ -132,6 +147,7 @@ pub struct PeerClient {
     purpose: Purpose,
     append_timeout: Duration,
     check: SnapshotCheck,
+    news: SnapshotNews,
     appends: Arc<Link>,
     elections: Arc<Link>,
     snapshots: Arc<Link>,
@@ -230,13 +246,19 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
             return Err(StorageError::read_snapshot(Some(snapshot.meta.signature()), damage).into());
         }
         let route = Route { from: self.id, to: self.snapshots.target(), action: RPCTypes::InstallSnapshot };
-        tokio::select! {
+        let (index, began) = (snapshot.meta.last_log_id.map_or(0, |id| id.index), Instant::now());
+        let sent = tokio::select! {
             biased;
-            closed = cancel => Err(closed.into()),
-            sent = snapshot_send::send(&self.snapshots, vote, snapshot.meta, snapshot.snapshot) => {
-                sent.map_err(|error| route.rpc_error(error).into())
-            }
-        }
+            closed = cancel => return Err(closed.into()),
+            sent = snapshot_send::send(&self.snapshots, vote, snapshot.meta, snapshot.snapshot) => sent,
+        };
+        let response = sent.map_err(|error| route.rpc_error(error))?;
+        let took = began.elapsed().as_secs_f64();
+        (self.news)(
+            vote.leader_id.term,
+            format!("sent replica {} a snapshot up to index {index} in {took:.1} s", route.to),
+        );
+        Ok(response)
     }
 
     async fn transfer_leader(

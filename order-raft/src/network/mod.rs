@@ -4,6 +4,8 @@
 //! another replica than the one that is meant. After it, requests and answers carry ids, and many are under way at a
 //! time. Appends, heartbeats, elections and snapshots have connections of their own: none waits behind another.
 
+use std::sync::Arc;
+
 mod client;
 mod connection;
 mod frame;
@@ -18,6 +20,9 @@ mod snapshot_send;
 mod test_peer;
 #[cfg(test)]
 mod tests;
+
+/// Told, with the term, what became of a snapshot that was sent or received whole.
+pub type SnapshotNews = Arc<dyn Fn(u64, String) + Send + Sync>;
 
 pub use self::{
     client::{PeerClient, PeerNetwork},

@@ -12,6 +12,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    SnapshotNews,
     frame::{self, Answer, Call, Channel, Frames, Hello, HelloReply, LeaderLost, Request, Response},
     peer::{PeerFault, RaftPeer},
     rate_limit::RateLimit,
@@ -53,7 +54,6 @@ impl PeerIdentity {
 
 /// What all connections share.
 /// What the server stands in front of.
-#[derive(Debug)]
 pub struct PeerBacking<P> {
     /// The replica.
     pub peer: P,
@@ -61,6 +61,8 @@ pub struct PeerBacking<P> {
     pub sightings: Arc<Sightings>,
     /// The folder for received snapshots.
     pub incoming: PathBuf,
+    /// Told of each snapshot that was installed.
+    pub news: SnapshotNews,
 }
 
 struct Server<P> {
@@ -68,6 +70,7 @@ struct Server<P> {
     peer: P,
     sightings: Arc<Sightings>,
     incoming: IncomingRoot,
+    news: SnapshotNews,
     complaints: RateLimit,
 }
 
@@ -79,10 +82,10 @@ pub async fn serve_peers<P: RaftPeer>(
     backing: PeerBacking<P>,
     shutdown: CancellationToken,
 ) {
-    let PeerBacking { peer, sightings, incoming } = backing;
+    let PeerBacking { peer, sightings, incoming, news } = backing;
     let incoming = IncomingRoot::new(incoming);
     clear(incoming.clone()).await;
-    let server = Arc::new(Server { identity, peer, sightings, incoming, complaints: RateLimit::default() });
+    let server = Arc::new(Server { identity, peer, sightings, incoming, news, complaints: RateLimit::default() });
     let slots = Arc::new(Semaphore::new(PEER_CONNECTIONS_MAX));
     let connections = TaskTracker::new();
     loop {
@@ -242,7 +245,10 @@ impl<P: RaftPeer> Server<P> {
             }
             (Call::SnapshotEnd, Some(snapshot)) => {
                 let received = blocking(move || snapshot.finish()).await?;
-                Ok(Answer::SnapshotInstalled(received.install(self.peer.clone()).await?))
+                let (term, what) = received.described();
+                let response = received.install(self.peer.clone()).await?;
+                (self.news)(term, what);
+                Ok(Answer::SnapshotInstalled(response))
             }
             _ => Err(PeerFault("this is no part of a snapshot's transfer, or out of its order".into())),
         }

@@ -159,6 +159,15 @@ pub(super) struct ReceivedSnapshot {
 }
 
 impl ReceivedSnapshot {
+    /// The sender's term, and what will have happened once this is installed.
+    pub(super) fn described(&self) -> (u64, String) {
+        let index = self.offer.meta.last_log_id.map_or(0, |id| id.index);
+        let bytes: u64 = self.offer.files.iter().map(|file| file.bytes).sum();
+        let leader = self.offer.vote.leader_id;
+        let what = format!("installed a snapshot up to index {index} from replica {}, {bytes} bytes", leader.voted_for);
+        (leader.term, what)
+    }
+
     /// Installs it, in a task of its own: the folder must stay until the state machine is done with it, even if the
     /// sender goes away meanwhile.
     pub(super) async fn install<P: RaftPeer>(

@@ -150,7 +150,12 @@ impl TestServer {
         let (incoming, shutdown) = (TempDir::new().unwrap(), CancellationToken::new());
         let identity = PeerIdentity { cluster_id: CLUSTER.into(), id: SERVER_ID };
         let sightings = Arc::new(Sightings::new(WAIT_MAX));
-        let backing = PeerBacking { peer, sightings: Arc::clone(&sightings), incoming: incoming.path().to_owned() };
+        let backing = PeerBacking {
+            peer,
+            sightings: Arc::clone(&sightings),
+            incoming: incoming.path().to_owned(),
+            news: Arc::new(|_, _| {}),
+        };
         let serving = serve_peers(listener, identity, backing, shutdown.clone());
         Self { address, incoming, sightings, shutdown, task: tokio::spawn(serving) }
     }
