@@ -23,8 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The preferred replica may lack so many log entries.
 const PREFERRED_LAG_ENTRIES_MAX: u64 = 100;
 
-/// How many looks there are between two at the size of the log.
-const LOOKS_PER_LOG_SIZE: u64 = 20;
+/// How many looks there are between two at the size of the log: time enough for the files of purged entries to go.
+const LOOKS_PER_LOG_SIZE: u64 = 200;
 
 /// Looks after the replica, and after the cluster whenever it leads, until `shutdown`.
 pub async fn run(node: Arc<Node>, shutdown: CancellationToken) {
@@ -55,8 +55,31 @@ pub async fn run(node: Arc<Node>, shutdown: CancellationToken) {
     }
 }
 
+/// What is to be done about the size of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LogCare {
+    /// Nothing.
+    Leave,
+    /// A snapshot must cover the older half first.
+    Snapshot,
+    /// Everything up to this index goes.
+    PurgeThrough(u64),
+}
+
 /// Entries differ in size by a factor of thousands, so a log that is kept by the number of its entries alone could fill
 /// the disk. One that takes too many bytes loses its older half, as soon as a snapshot covers that.
+fn log_care(bytes: u64, bytes_max: u64, held: (u64, u64), covered: Option<u64>) -> LogCare {
+    let (first, last) = held;
+    let middle = first + (last - first) / 2;
+    if bytes <= bytes_max {
+        LogCare::Leave
+    } else if covered.is_some_and(|covered| covered >= middle) {
+        LogCare::PurgeThrough(middle)
+    } else {
+        LogCare::Snapshot
+    }
+}
+
 async fn keep_log_small(node: &Node, report: &RaftMetrics) {
     let bytes = match node.log.file_bytes() {
         Ok(bytes) => bytes,
@@ -64,16 +87,15 @@ async fn keep_log_small(node: &Node, report: &RaftMetrics) {
     };
     let positions = node.log.positions();
     let (Some(first), Some(last)) = (positions.first, positions.last) else { return };
-    if bytes <= node.config.raft.log_bytes_max {
-        return;
-    }
-    let middle = first + (last.index - first) / 2;
-    // Either fails only when Raft has stopped, which ends the process elsewhere.
-    let _ = if report.snapshot.is_some_and(|covered| covered.index >= middle) {
-        tracing::info!(bytes, upto = middle, "the log is too large: its older half goes");
-        node.raft.trigger().purge_log(middle).await
-    } else {
-        node.raft.trigger().snapshot().await
+    let covered = report.snapshot.map(|covered| covered.index);
+    // A trigger fails only when Raft has stopped, which ends the process elsewhere.
+    let _ = match log_care(bytes, node.config.raft.log_bytes_max, (first, last.index), covered) {
+        LogCare::Leave => Ok(()),
+        LogCare::Snapshot => node.raft.trigger().snapshot().await,
+        LogCare::PurgeThrough(index) => {
+            tracing::info!(bytes, index, "the log is too large: its older half goes");
+            node.raft.trigger().purge_log(index).await
+        }
     };
 }
 
@@ -104,4 +126,18 @@ fn preferred(node: &Node, report: &RaftMetrics) -> Option<RaftId> {
     let matched = report.replication.as_ref()?.get(&highest)?.as_ref()?.index;
     let in_step = report.last_log_index.unwrap_or(0).saturating_sub(matched) <= PREFERRED_LAG_ENTRIES_MAX;
     (in_step && node.was_heard_lately(report, highest)).then_some(highest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LogCare, log_care};
+
+    #[test]
+    fn a_log_that_is_too_large_loses_its_older_half_once_a_snapshot_covers_it() {
+        assert_eq!(log_care(100, 100, (10, 30), Some(30)), LogCare::Leave);
+        assert_eq!(log_care(101, 100, (10, 30), None), LogCare::Snapshot);
+        assert_eq!(log_care(101, 100, (10, 30), Some(19)), LogCare::Snapshot);
+        assert_eq!(log_care(101, 100, (10, 30), Some(20)), LogCare::PurgeThrough(20));
+        assert_eq!(log_care(101, 100, (10, 10), Some(10)), LogCare::PurgeThrough(10));
+    }
 }

@@ -33,6 +33,11 @@ pub fn is_damage(error: &rocksdb::Error) -> bool {
     error.kind() == ErrorKind::Corruption && !error.as_ref().contains("No such file")
 }
 
+/// Whether an error only says that a file failed earlier: whoever used it then knows why.
+pub fn is_aftermath(text: &str) -> bool {
+    text.contains("Seen error")
+}
+
 /// A record that cannot be decoded, with what to do about it. One of another version is whole: it needs another build.
 pub fn undecodable(error: &DecodeError) -> String {
     match error {

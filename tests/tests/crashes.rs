@@ -200,20 +200,3 @@ async fn a_replica_whose_log_was_emptied_does_not_vote_with_an_empty_one() -> Re
     ensure!(refused.contains("it must not vote"), "{refused}");
     Ok(())
 }
-
-#[tokio::test]
-async fn a_log_of_few_large_entries_is_kept_small_too() -> Result<()> {
-    let cluster = Cluster::start_with("[raft]\nlog_bytes_max = 4000000\n").await?;
-    let arguments = ["bench", "--kind", "batch", "--batch-size", "4096", "--connections", "2", "--duration-s", "4"];
-    cluster.bazaar_succeeds("bench", &arguments).await?;
-    for id in REPLICAS {
-        let url = format!("{}/admin/raft", cluster.admin_url(id));
-        wait_until("the log begins later", || async {
-            let (_, raft) = cluster.get(&url).await.ok()?;
-            raft["data"]["log"]["first"].as_u64().filter(|first| *first > 10)
-        })
-        .await?;
-    }
-    cluster.check(None).await?;
-    Ok(())
-}

@@ -7,13 +7,20 @@ use std::{
     io,
     sync::{Arc, OnceLock, mpsc},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use metrics::{counter, histogram};
 
+use crate::disk;
+
 /// Most waiters that are queued; past that, whoever appends waits for the disk.
 const FLUSH_WAITERS_MAX: usize = 16_384;
+
+/// How long a failure that names no reason waits for the one that does.
+const CAUSE_WAIT_MAX: Duration = Duration::from_secs(1);
+/// Pause between two looks for it.
+const CAUSE_LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Is told once whether everything written before it was handed over is durable.
 pub(super) type Waiter = Box<dyn FnOnce(io::Result<()>) + Send>;
@@ -32,10 +39,21 @@ impl Fatal {
 
     /// Reports a failure; returns the error that everyone gets from now on.
     pub(super) fn report(&self, message: String) -> io::Error {
+        if disk::is_aftermath(&message) {
+            self.wait_for_the_cause();
+        }
         if self.failure.set(message.clone()).is_ok() {
             (self.on_fatal)(message);
         }
         self.check().expect_err("a failure was just recorded")
+    }
+
+    /// The writer and the flusher meet the same failure, and the one who has its reason may be the later one to say so.
+    fn wait_for_the_cause(&self) {
+        let deadline = Instant::now() + CAUSE_WAIT_MAX;
+        while self.failure.get().is_none() && Instant::now() < deadline {
+            thread::sleep(CAUSE_LOOK_EVERY);
+        }
     }
 
     /// # Errors
@@ -123,10 +141,7 @@ fn count(callbacks: usize) {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::atomic::{AtomicUsize, Ordering},
-        time::Duration,
-    };
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 
@@ -211,6 +226,17 @@ mod tests {
         gate.submit().recv_timeout(WAIT_MAX).unwrap().unwrap_err();
         assert_eq!(gate.syncs.load(Ordering::SeqCst), 1);
         assert_eq!(gate.fatal_calls.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_failure_that_names_no_reason_leaves_the_word_to_the_one_that_does() {
+        let fatal = Arc::new(Fatal::new(|_| {}));
+        let aftermath = Arc::clone(&fatal);
+        let writer = thread::spawn(move || aftermath.report("IO error: Seen error. Skip writing buffer.".into()));
+        fatal.report("input/output error".into());
+        assert_eq!(writer.join().unwrap().to_string(), "input/output error");
+        let alone = Fatal::new(|_| {});
+        assert!(alone.report("Seen error".into()).to_string().contains("Seen error"));
     }
 
     #[test]

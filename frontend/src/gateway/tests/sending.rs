@@ -132,9 +132,9 @@ fn a_leader_that_refuses_twice_in_a_row_is_given_a_pause() {
     bench.call_fails(answered(ErrorKind::NoLeader, Some(TradeFate::NotApplied), None));
     bench.probe_answers(3, leader(3, 5));
     assert!(bench.calls.is_empty());
-    bench.run_to(49);
+    bench.run_to(19);
     assert!(bench.calls.is_empty());
-    bench.run_to(50);
+    bench.run_to(20);
     assert_eq!(bench.calls.len(), 1);
 }
 
@@ -144,7 +144,7 @@ fn a_leader_with_too_much_to_do_stays_the_leader_and_is_asked_again_later() {
     bench.trade("a");
     bench.call_fails(answered(ErrorKind::Overloaded, Some(TradeFate::NotApplied), None));
     assert_eq!((bench.machine.leader(), bench.calls.len()), (Some(3), 0));
-    bench.run_to(50);
+    bench.run_to(20);
     assert_eq!(bench.keys(0), ["a"]);
 }
 
