@@ -81,6 +81,8 @@ struct Round {
     successor: ReplicaId,
     #[serde(flatten)]
     gap: Gap,
+    /// The longest pause after the leader was taken away, whatever made it.
+    longest_ms: f64,
     answered: u64,
     /// Trades that were answered with an error.
     failed: u64,
@@ -99,10 +101,11 @@ struct FailoverReport {
 
 impl Report for FailoverReport {
     fn to_text(&self, colour: bool) -> String {
-        let header = ["FROM", "TO", "GAP MS", "DETECT", "ELECT", "FIRST COMMIT", "RE-ROUTE", "ANSWERED", "ERRORS"];
+        let header =
+            ["FROM", "TO", "GAP MS", "DETECT", "ELECT", "FIRST COMMIT", "RE-ROUTE", "LONGEST", "ANSWERED", "ERRORS"];
         let mut rounds = table(&header, colour);
         let millis = |value: Option<f64>| value.map_or_else(|| "-".into(), |value| format!("{value:.1}"));
-        for Round { leader, successor, gap, answered, failed } in &self.rounds {
+        for Round { leader, successor, gap, longest_ms, answered, failed } in &self.rounds {
             rounds.add_row([
                 leader.to_string(),
                 successor.to_string(),
@@ -111,6 +114,7 @@ impl Report for FailoverReport {
                 millis(gap.elect_ms),
                 millis(gap.first_commit_ms),
                 millis(gap.re_route_ms),
+                millis(Some(*longest_ms)),
                 answered.to_string(),
                 failed.to_string(),
             ]);
@@ -185,10 +189,13 @@ async fn one_round(
     }
     let answered = all.answers.len() as u64;
     let mut around: Vec<f64> = all.answers.into_iter().filter(|at| *at >= taken_away - 100.0).collect();
-    let pause = longest_pause(&mut around).context("no trade was answered; look at 'bazaar status'")?;
     let (successor, milestones) = milestones(replicas, leader, taken_away).await?;
+    let pause = longest_pause(&mut around, milestones.elected);
+    let pause = pause.context("no trade was answered; look at 'bazaar status'")?;
     script.bring_back(args.how, leader).await?;
-    let round = Round { leader, successor, gap: split(pause, milestones), answered, failed: all.failed };
+    let longest = longest_pause(&mut around, None).map_or(0.0, |(begin, end)| end - begin);
+    let gap = split(pause, milestones);
+    let round = Round { leader, successor, gap, longest_ms: longest, answered, failed: all.failed };
     Ok((round, all.numbers))
 }
 
