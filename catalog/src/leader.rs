@@ -15,7 +15,10 @@ use bazaar_domain::{
     internal::{LeaseGrant, LeaseRequest, SubmitListings, Submitted},
 };
 use bazaar_service::{CallError, Caller};
-use futures::stream::{FuturesUnordered, StreamExt};
+use futures::{
+    future::join_all,
+    stream::{FuturesUnordered, StreamExt},
+};
 use tokio_util::sync::CancellationToken;
 
 /// How long a replica may take to grant a lease: a third of the default lease.
@@ -94,13 +97,14 @@ impl Leader {
     /// Followers may name a leader that joined after the configuration was written: it is asked next time.
     async fn look_for_unknown_leader(&self) {
         let mut replicas = self.replicas();
-        for replica in self.replicas() {
+        let healths = replicas.iter().map(async |replica| {
             let url = format!("http://{}/health", replica.service);
-            let Ok(Data { data: health }) = self.caller.get_json::<Data<Health>>(&url, LEASE_TIMEOUT).await else {
-                continue;
-            };
+            self.caller.get_json::<Data<Health>>(&url, LEASE_TIMEOUT).await.ok()
+        });
+        for Data { data: health } in join_all(healths).await.into_iter().flatten() {
             let named = health.voters.into_iter().find(|voter| Some(voter.id) == health.leader);
-            if let Some(leader) = named.filter(|leader| !replicas.contains(leader)) {
+            if let Some(leader) = named {
+                replicas.retain(|known| known.id != leader.id);
                 replicas.push(leader);
             }
         }

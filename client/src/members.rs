@@ -178,9 +178,8 @@ impl Cluster {
         }
         let health = replica.health().await;
         let health = health.with_context(|| format!("start replica {id} with an empty data directory first"))?;
-        // A replacement that was cut off goes on where it was: the new life is a learner by now.
-        let begun = members.members.iter().any(|member| member.id == id && !member.voter);
-        if health.role == Role::Joining || begun {
+        // A replacement that was cut off goes on where it was: the new life belongs to the cluster, and has no vote yet.
+        if matches!(health.role, Role::Joining | Role::Learner) {
             return Ok(());
         }
         bail!("replica {id} has its data directory and needs no replacement; stop it and empty the directory first")

@@ -48,6 +48,8 @@ pub enum ErrorKind {
     MembershipConflict,
     /// Another change of membership is under way, or the replica has not caught up yet.
     MembershipBusy,
+    /// The leadership could not be handed over.
+    TransferFailed,
     /// More is asked than the service takes at a time.
     Overloaded,
     /// The catalog does not answer, or cannot promise that its answer is current.
@@ -72,7 +74,8 @@ impl ErrorKind {
             | Self::QuantityLimit
             | Self::AlreadyListed
             | Self::TooManyStocks
-            | Self::MembershipConflict => 409,
+            | Self::MembershipConflict
+            | Self::TransferFailed => 409,
             Self::PayloadTooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::WrongCluster | Self::NotLeader => 421,
@@ -107,6 +110,7 @@ impl ErrorKind {
             Self::NoQuorum => "no_quorum",
             Self::MembershipConflict => "membership_conflict",
             Self::MembershipBusy => "membership_busy",
+            Self::TransferFailed => "transfer_failed",
             Self::Overloaded => "overloaded",
             Self::CatalogUnavailable => "catalog_unavailable",
             Self::OutcomeUnknown => "outcome_unknown",

@@ -204,16 +204,16 @@ struct TransferBody {
 
 async fn transfer(State(node): Shared, Json(body): Json<TransferBody, ADMIN_BODY_BYTES_MAX>) -> Answer {
     node.admit()?;
-    let metrics = node.raft_metrics();
-    let mut voters = metrics.membership_config.voter_ids();
-    let Some(to) = voters.find(|voter| voter.replica == body.to) else {
-        return Err(ApiFailure::invalid(format!("replica {} is no voter", body.to)));
-    };
+    let report = node.raft_metrics();
+    // Of two lives of a number in a joint membership, the newer configuration's.
+    let newest = report.membership_config.membership().get_joint_config().last();
+    let to = newest.and_then(|voters| voters.iter().find(|voter| voter.replica == body.to).copied());
+    let to = to.ok_or_else(|| ApiFailure::invalid(format!("replica {} is no voter", body.to)))?;
     if to == node.raft_id {
         return Err(ApiFailure::invalid(format!("replica {} leads already", body.to)));
     }
     // In a task of its own: it goes on if the caller gives up.
     let handing = tokio::spawn(async move { node.hand_over_to(to, "asked for").await });
-    handing.await.map_err(|error| ApiFailure::new(ErrorKind::Internal, error.to_string()))?;
+    handing.await.map_err(|error| ApiFailure::new(ErrorKind::Internal, error.to_string()))??;
     data(json!({ "to": body.to }))
 }

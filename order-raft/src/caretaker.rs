@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     events::EventKind,
     followers::Followers,
+    handover::missing,
     node::Node,
     preference::Preference,
     raft_types::{RaftId, RaftMetrics},
@@ -28,30 +29,40 @@ const LOOKS_PER_LOG_SIZE: u64 = 200;
 
 /// Looks after the replica, and after the cluster whenever it leads, until `shutdown`.
 pub async fn run(node: Arc<Node>, shutdown: CancellationToken) {
+    // All of it ends with the shutdown: a change of membership may wait for a quorum for as long as there is none.
+    shutdown.run_until_cancelled(care(&node)).await;
+}
+
+async fn care(node: &Node) -> ! {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut preference = Preference::default();
-    let mut looks = 0_u64;
-    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+    for look in 1_u64.. {
+        ticks.tick().await;
         let report = node.raft.metrics().borrow_watched().clone();
-        looks += 1;
-        if looks.is_multiple_of(LOOKS_PER_LOG_SIZE) {
-            keep_log_small(&node, &report).await;
+        if look.is_multiple_of(LOOKS_PER_LOG_SIZE) {
+            keep_log_small(node, &report).await;
         }
-        if !report.state.is_leader() {
+        if report.state.is_leader() {
+            look_at_followers(node, &report);
+            if node.admit().is_ok() {
+                node.finish_joint_membership().await;
+                prefer(node, &report, &mut preference).await;
+            }
+        } else {
             preference = Preference::default();
             *node.followers.lock().unwrap_or_else(PoisonError::into_inner) = Followers::default();
-            continue;
         }
-        look_at_followers(&node, &report);
-        if node.admit().is_err() {
-            continue;
-        }
-        node.finish_joint_membership().await;
-        let preferred = preferred(&node, &report).filter(|_| node.config.raft.leader_preference.is_highest());
-        if let Some(to) = preference.look(preferred, Instant::now()) {
-            node.hand_over_to(to, "the configuration prefers the highest id").await;
-        }
+    }
+    unreachable!("2^64 looks take longer than any process")
+}
+
+async fn prefer(node: &Node, report: &RaftMetrics, preference: &mut Preference) {
+    let preferred = preferred(node, report).filter(|_| node.config.raft.leader_preference.is_highest());
+    if let Some(to) = preference.look(preferred, Instant::now())
+        && let Err(error) = node.hand_over_to(to, "the configuration prefers the highest id").await
+    {
+        tracing::info!(%error, "the preferred replica does not lead yet");
     }
 }
 
@@ -117,15 +128,11 @@ fn look_at_followers(node: &Node, report: &RaftMetrics) {
     }
 }
 
-/// The voter with the highest number, if that is not this replica and it is in step.
+/// The voter with the highest number above this replica's that is well and in step.
 fn preferred(node: &Node, report: &RaftMetrics) -> Option<RaftId> {
-    let highest = report.membership_config.voter_ids().max()?;
-    if highest.replica <= node.id {
-        return None;
-    }
-    let matched = report.replication.as_ref()?.get(&highest)?.as_ref()?.index;
-    let in_step = report.last_log_index.unwrap_or(0).saturating_sub(matched) <= PREFERRED_LAG_ENTRIES_MAX;
-    (in_step && node.was_heard_lately(report, highest)).then_some(highest)
+    let in_step = |id: &RaftId| missing(report, *id).is_some_and(|lag| lag <= PREFERRED_LAG_ENTRIES_MAX);
+    let above = report.membership_config.voter_ids().filter(|id| id.replica > node.id);
+    above.filter(|id| in_step(id) && node.was_heard_lately(report, *id)).max()
 }
 
 #[cfg(test)]

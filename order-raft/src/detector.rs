@@ -35,7 +35,9 @@ const PROBE_PAUSE: Duration = Duration::from_millis(2);
 /// How long another voter may take to say whether it has lost the leader.
 const ASK_TIMEOUT: Duration = Duration::from_millis(50);
 /// Pause before the others are asked again.
-const ASK_PAUSE: Duration = Duration::from_millis(5);
+const ASK_PAUSE_MIN: Duration = Duration::from_millis(5);
+/// Each time that they still see the leader the pause doubles, up to this: perhaps only this replica is cut off.
+const ASK_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How long one attempt to agree, or to be elected, may take. The next look begins another one.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(250);
 
@@ -94,17 +96,19 @@ impl Leader {
 
 /// The detector of one replica.
 pub struct Detector {
-    /// Raft.
-    pub raft: OrderRaft,
-    /// What the server has seen.
-    pub sightings: Arc<Sightings>,
-    /// A way to the other voters.
-    pub network: PeerNetwork,
-    /// Where to say what was done.
-    pub events: Arc<Events>,
+    raft: OrderRaft,
+    sightings: Arc<Sightings>,
+    network: PeerNetwork,
+    events: Arc<Events>,
+    ask_pause: Duration,
 }
 
 impl Detector {
+    /// A detector that has lost nobody yet.
+    pub fn new(raft: OrderRaft, sightings: Arc<Sightings>, network: PeerNetwork, events: Arc<Events>) -> Self {
+        Self { raft, sightings, network, events, ask_pause: ASK_PAUSE_MIN }
+    }
+
     /// Watches the leader until `shutdown`.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
@@ -131,12 +135,16 @@ impl Detector {
         let report = self.raft.metrics().borrow_watched().clone();
         let Some(leader) = Leader::followed(&report) else { return };
         let cause = match self.sightings.look(leader.id) {
-            Look::Fine => return,
+            Look::Fine => {
+                self.ask_pause = ASK_PAUSE_MIN;
+                return;
+            }
             Look::Gone if is_refused(&leader.address).await => "its process is gone",
             Look::Gone => return,
             Look::Silent => "it is silent",
         };
-        let _ = tokio::time::timeout(ATTEMPT_TIMEOUT, self.replace(&leader, cause)).await;
+        let limit = ATTEMPT_TIMEOUT.max(self.ask_pause * 2);
+        let _ = tokio::time::timeout(limit, self.replace(&leader, cause)).await;
     }
 
     /// Agrees with the others that the leader is lost, and stands for election if it is this replica's turn.
@@ -149,7 +157,8 @@ impl Detector {
             }
             let answers = self.ask_others(leader).await;
             let own = metrics.borrow_watched().id;
-            if verdict((last_log_id, own), &answers, leader.voters) == Verdict::Stand {
+            let verdict = verdict((last_log_id, own), &answers, leader.voters);
+            if verdict == Verdict::Stand {
                 let what = format!("replica {} is lost, {cause}: stands for election", leader.id);
                 self.events.note(EventKind::Election, leader.vote.leader_id.term, what);
                 let request = TransferLeaderRequest::new(leader.vote, own, last_log_id);
@@ -163,7 +172,11 @@ impl Detector {
                 }
                 return;
             }
-            tokio::time::sleep(ASK_PAUSE).await;
+            let pause = self.ask_pause;
+            if verdict == Verdict::Wait {
+                self.ask_pause = (pause * 2).min(ASK_PAUSE_MAX);
+            }
+            tokio::time::sleep(pause).await;
         }
     }
 

@@ -140,6 +140,8 @@ struct EventFile {
     path: PathBuf,
     file: File,
     lines: usize,
+    /// The last line may have no end: a write of it failed.
+    torn: bool,
     newest: VecDeque<Event>,
 }
 
@@ -148,7 +150,7 @@ impl EventFile {
     fn begin(path: PathBuf, events: &VecDeque<Event>) -> io::Result<Self> {
         write_durably(&path, &events.iter().flat_map(line).collect::<Vec<u8>>())?;
         let file = fs::OpenOptions::new().append(true).open(&path)?;
-        Ok(Self { path, file, lines: events.len(), newest: events.clone() })
+        Ok(Self { path, file, lines: events.len(), torn: false, newest: events.clone() })
     }
 
     fn run(mut self, unwritten: &Receiver<Event>) {
@@ -160,7 +162,11 @@ impl EventFile {
     }
 
     fn write(&mut self, event: Event) -> io::Result<()> {
+        if std::mem::replace(&mut self.torn, true) {
+            self.file.write_all(b"\n")?;
+        }
         self.file.write_all(&line(&event))?;
+        self.torn = false;
         self.file.sync_data()?;
         self.lines += 1;
         push(&mut self.newest, event);

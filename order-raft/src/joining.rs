@@ -6,6 +6,7 @@ use std::{
     os::fd::AsFd,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -29,6 +30,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{identity::Identity, run::Listeners};
+
+/// Pause after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 struct Waiting {
     identity: Mutex<Identity>,
@@ -82,7 +86,9 @@ fn share(listener: &TcpListener) -> Result<TcpListener> {
 /// Closes connections at once, so that members who look for an earlier life of this replica need not wait.
 async fn turn_peers_away(peers: &TcpListener) {
     loop {
-        drop(peers.accept().await);
+        if peers.accept().await.is_err() {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
     }
 }
 

@@ -12,6 +12,7 @@ pub mod disk;
 pub mod events;
 pub mod followers;
 pub mod gate;
+pub mod handover;
 pub mod http;
 pub mod identity;
 pub mod intake;

@@ -20,6 +20,7 @@ use openraft::{
 
 use crate::{
     events::EventKind,
+    handover::missing,
     node::Node,
     raft_types::{Member, RaftId, RaftMetrics, TypeConfig},
 };
@@ -46,7 +47,7 @@ impl Node {
             service: member.service.clone(),
             peers: member.peers.clone(),
             admin: member.admin.clone(),
-            lag: lag(&report, *id),
+            lag: missing(&report, *id),
             lag_ms: self.lag_ms(&report, *id),
         });
         Members { leader: self.standing().leader, members: members.collect() }
@@ -54,7 +55,7 @@ impl Node {
 
     fn lag_ms(&self, report: &RaftMetrics, member: RaftId) -> Option<u64> {
         let last = report.last_log_index.unwrap_or(0);
-        let matched = last - lag(report, member)?.min(last);
+        let matched = last - missing(report, member)?.min(last);
         let followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
         followers.lag_ms(matched, last, Instant::now())
     }
@@ -84,6 +85,9 @@ impl Node {
             .changing_members
             .try_lock()
             .map_err(|_| busy("another change of membership is under way; try again when it is done"))?;
+        if is_joint(&self.raft_metrics()) {
+            return Err(busy("a change of an earlier leader is being ended; try again in a moment"));
+        }
         match change {
             MemberChange::Add { id, service, peers, admin } => self.add(id, Member { peers, service, admin }).await,
             MemberChange::Promote { id } => self.promote(id).await,
@@ -94,7 +98,11 @@ impl Node {
     async fn add(&self, replica: ReplicaId, member: Member) -> Result<(), ApiError> {
         let id = self.invite(replica, &member).await?;
         let report = self.raft_metrics();
-        if report.membership_config.membership().get_node(&id).is_some() {
+        let membership = report.membership_config.membership();
+        // An earlier life that never got a vote is no use to anybody, and must not be promoted by mistake.
+        let left_over = membership.learner_ids().filter(|known| known.replica == replica && *known != id);
+        self.forget_learners(left_over.collect()).await?;
+        if membership.get_node(&id).is_some() {
             return Ok(());
         }
         self.events.note(EventKind::Membership, report.current_term, format!("replica {id} is taken in as a learner"));
@@ -128,18 +136,29 @@ impl Node {
             }
             return Err(conflict(format!("replica {replica} is no member; take it in first")));
         };
-        match lag(&report, learner) {
+        match missing(&report, learner).filter(|_| self.was_heard_lately(&report, learner)) {
             Some(lag) if lag <= PROMOTE_LAG_ENTRIES_MAX => {}
             Some(lag) => return Err(busy(format!("replica {replica} still lacks {lag} log entries; wait for it"))),
-            None => return Err(busy(format!("replica {replica} has not answered the leader yet; wait for it"))),
+            None => return Err(busy(format!("replica {replica} does not answer the leader; wait for it"))),
         }
         let others = membership.voter_ids().filter(|id| id.replica != replica);
         let voters: BTreeSet<RaftId> = others.chain([learner]).collect();
+        self.must_have_majority(&report, &voters)?;
         self.events.note(EventKind::Membership, report.current_term, format!("replica {learner} gets a vote"));
-        self.change(Change::ReplaceAllVoters(voters)).await?;
-        // An earlier life that was a learner itself is no use to anybody.
-        let left_over = membership.learner_ids().filter(|id| id.replica == replica && *id != learner);
-        self.forget_learners(left_over.collect()).await
+        self.change(Change::ReplaceAllVoters(voters)).await
+    }
+
+    /// A membership whose voters are mostly dead could commit nothing any more, not even its own end.
+    fn must_have_majority(&self, report: &RaftMetrics, voters: &BTreeSet<RaftId>) -> Result<(), ApiError> {
+        let alive = |id: &&RaftId| **id == self.raft_id || self.was_heard_lately(report, **id);
+        let count = voters.iter().filter(alive).count();
+        if count > voters.len() / 2 {
+            return Ok(());
+        }
+        Err(conflict(format!(
+            "of the {} voters that would be left only {count} answer; bring the others back first",
+            voters.len()
+        )))
     }
 
     async fn remove(&self, replica: ReplicaId) -> Result<(), ApiError> {
@@ -153,6 +172,8 @@ impl Node {
         let voters: BTreeSet<RaftId> = membership.voter_ids().filter(|id| id.replica == replica).collect();
         let learners: BTreeSet<RaftId> = membership.learner_ids().filter(|id| id.replica == replica).collect();
         if !voters.is_empty() {
+            let left = membership.voter_ids().filter(|id| id.replica != replica).collect();
+            self.must_have_majority(&report, &left)?;
             self.events.note(EventKind::Membership, report.current_term, format!("replica {replica} is removed"));
             self.change(Change::RemoveVoters(voters)).await?;
         } else if learners.is_empty() {
@@ -167,9 +188,8 @@ impl Node {
 
     /// Ends a change that an earlier leader began: its joint membership needs a majority of both sides until then.
     pub async fn finish_joint_membership(&self) {
-        let joint = self.raft_metrics().membership_config.membership().get_joint_config().len() > 1;
-        if let Ok(_one_at_a_time) = self.changing_members.try_lock()
-            && joint
+        if is_joint(&self.raft_metrics())
+            && let Ok(_one_at_a_time) = self.changing_members.try_lock()
             && let Err(error) = self.change(Change::AddVoterIds(BTreeSet::new())).await
         {
             tracing::info!(%error, "a joint membership of an earlier leader could not be ended yet");
@@ -195,14 +215,8 @@ impl Node {
     }
 }
 
-/// How many log entries a member lacks, as its leader knows; the leader itself lacks none.
-fn lag(report: &RaftMetrics, member: RaftId) -> Option<u64> {
-    let last = report.last_log_index.unwrap_or(0);
-    if member == report.id {
-        return Some(0);
-    }
-    let matched = report.replication.as_ref()?.get(&member)?.as_ref()?;
-    Some(last.saturating_sub(matched.index))
+fn is_joint(report: &RaftMetrics) -> bool {
+    report.membership_config.membership().get_joint_config().len() > 1
 }
 
 fn conflict(text: impl Into<String>) -> ApiError {

@@ -1,10 +1,7 @@
 //! The order node: the only owner of Raft, and the only place where trades are proposed and reads are confirmed.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -15,7 +12,7 @@ use bazaar_domain::{
     internal::{LeaseGrant, OrderRead, OrderReadAnswer, Submitted},
 };
 use bazaar_service::Caller;
-use openraft::{Instant as _, Raft, ReadPolicy, async_runtime::watch::WatchReceiver};
+use openraft::{Raft, ReadPolicy, async_runtime::watch::WatchReceiver};
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
     oneshot, watch,
@@ -23,9 +20,10 @@ use tokio::sync::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    events::{EventKind, Events, describe},
+    events::{Events, describe},
     followers::Followers,
     gate::{Gate, LeadershipLost},
+    handover::Handover,
     intake_task::{Items, Submission, overloaded},
     log_store::LogStore,
     raft_types::{RaftId, RaftMetrics, TypeConfig},
@@ -36,14 +34,6 @@ use crate::{
 /// openraft, with our state machine.
 pub type OrderRaft = Raft<TypeConfig, StateMachine>;
 
-/// How far a follower may lag to be handed the leadership, in log entries.
-const HAND_OVER_LAG_ENTRIES_MAX: u64 = 1_000;
-/// How long a replica that stops waits for another one to take over.
-const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long it waits before that for the other one to have its whole log.
-const HAND_OVER_IN_STEP_TIMEOUT: Duration = Duration::from_millis(300);
-/// No replica has this number.
-const NOBODY: ReplicaId = 0;
 /// A read must be confirmed and released within this time.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -73,8 +63,8 @@ pub struct Node {
     pub catalog_seen: watch::Sender<u64>,
     /// How it calls other processes.
     pub caller: Caller,
-    /// To whom the leadership is being handed; 0 for nobody. Nothing is admitted meanwhile.
-    pub handing_over_to: AtomicU64,
+    /// Whether the leadership is being handed over.
+    pub handover: Handover,
     /// How far the followers are, if this replica leads.
     pub followers: Mutex<Followers>,
     /// Held while the membership is changed.
@@ -100,8 +90,7 @@ impl Node {
     /// `not_leader`, `no_leader`, `no_quorum`; nothing was proposed.
     pub(crate) fn admit(&self) -> Result<Standing, ApiError> {
         let standing = self.standing();
-        let successor = self.handing_over_to.load(Ordering::Acquire);
-        if successor != NOBODY {
+        if let Some(successor) = self.handover.successor() {
             return Err(ApiError::new(ErrorKind::NoLeader, format!("leadership is handed to replica {successor}"))
                 .with_outcome(TradeFate::NotApplied)
                 .with_leader(Some(successor)));
@@ -213,61 +202,6 @@ impl Node {
             floor: granted.floor,
             voters: standing.voters.clone(),
         })
-    }
-
-    /// Hands the leadership, if this replica has it, to the follower that lacks least, and waits a moment for it to take
-    /// over. A replica that is going to stop does this first, so that nobody waits for an election timeout.
-    pub async fn hand_over(&self, why: &str) {
-        let report = self.raft_metrics();
-        let voters: Vec<RaftId> = report.membership_config.voter_ids().collect();
-        let followers = report.replication.iter().flatten();
-        let followers = followers.filter(|(id, _)| **id != self.raft_id && voters.contains(id));
-        let best = followers
-            .filter(|(id, _)| self.was_heard_lately(&report, **id))
-            .filter_map(|(id, matched)| Some((matched.as_ref()?.index, *id)))
-            .max();
-        let Some((matched, to)) = best.filter(|_| report.state.is_leader()) else { return };
-        // openraft has no way to call a transfer off, so a follower that lags far behind is not asked.
-        if report.last_log_index.unwrap_or(0).saturating_sub(matched) <= HAND_OVER_LAG_ENTRIES_MAX {
-            self.hand_over_to(to, why).await;
-        }
-    }
-
-    /// Hands the leadership to a voter: takes nothing new, waits until the voter has everything, has it elected, and
-    /// waits until it leads. If it does not in time, this replica takes trades again.
-    pub async fn hand_over_to(&self, to: RaftId, why: &str) {
-        let term = self.standing().term;
-        self.events.note(EventKind::Transfer, term, format!("leadership is handed to replica {to}: {why}"));
-        self.handing_over_to.store(to.replica, Ordering::Release);
-        let mut metrics = self.raft.metrics();
-        let in_step = async {
-            loop {
-                let report = metrics.borrow_watched().clone();
-                let matched = report.replication.as_ref().and_then(|known| known.get(&to)?.as_ref());
-                if !report.state.is_leader() || matched.map(|id| id.index) >= report.last_log_index {
-                    return;
-                }
-                if metrics.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        // Entries that the voter lacks would make it refuse; a few milliseconds under load.
-        let _ = tokio::time::timeout(HAND_OVER_IN_STEP_TIMEOUT, in_step).await;
-        if self.raft.trigger().transfer_leader(to).await.is_ok() {
-            let handed_over = async {
-                while metrics.borrow_watched().current_leader == Some(self.raft_id) && metrics.changed().await.is_ok() {
-                }
-            };
-            let _ = tokio::time::timeout(HAND_OVER_TIMEOUT, handed_over).await;
-        }
-        self.handing_over_to.store(NOBODY, Ordering::Release);
-    }
-
-    /// Whether a follower has answered the leader within the time after which a leader's own silence would be noticed.
-    pub(crate) fn was_heard_lately(&self, report: &RaftMetrics, follower: RaftId) -> bool {
-        let heard = report.heartbeat.as_ref().and_then(|heard| heard.get(&follower)).and_then(|at| *at);
-        heard.is_some_and(|at| at.into_inner().elapsed().as_millis() <= u128::from(self.config.raft.leader_silence_ms))
     }
 
     /// The answer of `GET /health`.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, RwLock, atomic::AtomicU64},
+    sync::{Arc, Mutex, RwLock},
     time::Duration,
 };
 
@@ -31,6 +31,7 @@ use crate::{
     disk::REPLACE,
     events::{EventKind, Events},
     gate::Gate,
+    handover::Handover,
     http,
     identity::{Identity, LOG_FOLDER},
     intake_task, joining,
@@ -106,6 +107,7 @@ pub async fn run(
     };
     let stopping = async {
         shutdown.cancelled().await;
+        node.events.note(EventKind::Process, node.standing().term, "stops");
         node.hand_over("this replica stops").await;
         listen.cancel();
     };
@@ -171,7 +173,7 @@ async fn start(
         submissions,
         catalog_seen: watch::Sender::new(0),
         caller: Caller::new(),
-        handing_over_to: AtomicU64::new(0),
+        handover: Handover::default(),
         followers: Mutex::default(),
         changing_members: tokio::sync::Mutex::new(()),
         standing,
@@ -198,7 +200,7 @@ async fn start(
     let backing =
         PeerBacking { peer: raft.clone(), sightings: Arc::clone(&sightings), incoming: data.join("incoming"), news };
     let network = PeerNetwork::new(cluster_id.clone(), raft_id, append_timeout);
-    tasks.spawn(Detector { raft, sightings, network, events }.run(work.clone()));
+    tasks.spawn(Detector::new(raft, sightings, network, events).run(work.clone()));
     tasks.spawn(serve_peers(peers, PeerIdentity { cluster_id, id: raft_id }, backing, work.clone()));
     Ok((node, tasks))
 }

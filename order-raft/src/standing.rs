@@ -1,6 +1,6 @@
 //! Where a replica stands in the cluster, in one small value that requests can read without touching Raft.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use bazaar_domain::{
     ApiError, ErrorKind, ReplicaId, TradeFate,
@@ -102,8 +102,11 @@ impl Standing {
 
 fn voters(metrics: &RaftMetrics) -> Vec<ServiceAddress> {
     let membership = metrics.membership_config.membership();
-    let address = |id| membership.get_node(&id).map(|member| member.service.clone()).unwrap_or_default();
-    membership.voter_ids().map(|id| ServiceAddress { id: id.replica, service: address(id) }).collect()
+    let address = |id| membership.get_node(id).map(|member| member.service.clone()).unwrap_or_default();
+    let sides = membership.get_joint_config().iter().flatten();
+    // While a life replaces an earlier one both are voters: the newer side comes later, and wins.
+    let newest: BTreeMap<ReplicaId, String> = sides.map(|id| (id.replica, address(id))).collect();
+    newest.into_iter().map(|(id, service)| ServiceAddress { id, service }).collect()
 }
 
 /// openraft's instant as the standard one. The clock is read before the elapsed time, so the result is never too late

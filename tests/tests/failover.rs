@@ -12,9 +12,12 @@ fn tells(events: &[String], what: &str) -> bool {
     events.iter().any(|event| event.contains(what))
 }
 
+/// Election timeouts that do not end within a test: only the detector can replace the leader.
+const ONLY_THE_DETECTOR: &str = "[raft]\nelection_min_ms = 5000\nelection_max_ms = 8000\n";
+
 #[tokio::test]
 async fn a_killed_leader_is_replaced_because_its_process_is_gone() -> Result<()> {
-    let mut cluster = Cluster::start().await?;
+    let mut cluster = Cluster::start_with(ONLY_THE_DETECTOR).await?;
     let killed = cluster.leader().await?;
     cluster.kill(Name::Replica(killed));
     let (status, body) = cluster.trade("after", "S1", "buy", 1).await?;
@@ -33,8 +36,7 @@ async fn a_killed_leader_is_replaced_because_its_process_is_gone() -> Result<()>
 
 #[tokio::test]
 async fn a_halted_leader_is_replaced_because_it_is_silent() -> Result<()> {
-    // Election timeouts that do not end within the test: only the detector can replace the leader.
-    let mut cluster = Cluster::start_with("[raft]\nelection_min_ms = 5000\nelection_max_ms = 8000\n").await?;
+    let mut cluster = Cluster::start_with(ONLY_THE_DETECTOR).await?;
     let halted = cluster.leader().await?;
     cluster.signal(Name::Replica(halted), "STOP")?;
     let (status, body) = cluster.trade("meanwhile", "S1", "buy", 1).await?;

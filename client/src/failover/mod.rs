@@ -189,10 +189,12 @@ async fn one_round(
     }
     let answered = all.answers.len() as u64;
     let mut around: Vec<f64> = all.answers.into_iter().filter(|at| *at >= taken_away - 100.0).collect();
-    let (successor, milestones) = milestones(replicas, leader, taken_away).await?;
+    let found = milestones(replicas, leader, taken_away).await;
+    // Whatever was found or not: nobody wants a replica that stays halted.
+    script.bring_back(args.how, leader).await?;
+    let (successor, milestones) = found?;
     let pause = longest_pause(&mut around, milestones.elected);
     let pause = pause.context("no trade was answered; look at 'bazaar status'")?;
-    script.bring_back(args.how, leader).await?;
     let longest = longest_pause(&mut around, None).map_or(0.0, |(begin, end)| end - begin);
     let gap = split(pause, milestones);
     let round = Round { leader, successor, gap, longest_ms: longest, answered, failed: all.failed };

@@ -94,8 +94,8 @@ fn manifest_of(node: &Node, checkpoint: &SnapshotDir) -> Result<Option<Manifest>
     }))
 }
 
-/// Reads on as the connection takes the chunks. An error breaks the connection off, so that nobody takes a part for the
-/// whole.
+/// Reads on as the connection takes the chunks. An error breaks the connection off; a reader that stalls gets an archive
+/// without its trailer, which `bazaar backup` refuses.
 async fn send(mut outgoing: Outgoing, chunks: mpsc::Sender<Chunk>) {
     loop {
         let read = spawn_blocking(move || (next_chunk(&mut outgoing.archive), outgoing)).await;

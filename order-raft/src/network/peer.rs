@@ -43,14 +43,6 @@ impl From<RaftError<TypeConfig>> for PeerFault {
 
 /// A replica, as its peers see it. [`Raft`] is one.
 pub trait RaftPeer: Clone + Send + Sync + 'static {
-    /// Whether peers may talk to this replica now; the text tells them why not.
-    ///
-    /// # Errors
-    /// If not, e.g. because the replica is still joining.
-    fn admits(&self) -> Result<(), PeerFault> {
-        Ok(())
-    }
-
     /// The newest vote that it knows, and the end of its log.
     fn position(&self) -> impl Future<Output = Result<(Vote, Option<LogId>), PeerFault>> + Send;
 

@@ -52,7 +52,6 @@ impl PeerIdentity {
     }
 }
 
-/// What all connections share.
 /// What the server stands in front of.
 pub struct PeerBacking<P> {
     /// The replica.
@@ -65,6 +64,7 @@ pub struct PeerBacking<P> {
     pub news: SnapshotNews,
 }
 
+/// What all connections share.
 struct Server<P> {
     identity: PeerIdentity,
     peer: P,
@@ -162,7 +162,7 @@ impl<P: RaftPeer> Server<P> {
     async fn greet(&self, frames: &mut Frames) -> io::Result<Hello> {
         let first = frames.next().await.ok_or(io::ErrorKind::UnexpectedEof)??;
         let hello: Hello = frame::decode(&first)?;
-        if let Err(refusal) = self.identity.check(&hello).and_then(|()| self.peer.admits()) {
+        if let Err(refusal) = self.identity.check(&hello) {
             frames.send(frame::encode(&HelloReply::Refused(refusal.0.clone()))).await?;
             return Err(io::Error::other(format!(
                 "replica {} of '{}' is refused: {refusal}",

@@ -32,7 +32,7 @@ struct Sight {
 /// What this replica has seen of its peers. Shared by the server, which sees, and the detector, which looks.
 #[derive(Debug)]
 pub struct Sightings {
-    /// Bounded: only peers that greeted as members of this cluster get an entry.
+    /// One entry for each Raft id of this cluster that ever greeted: replicas and their lives are few.
     peers: Mutex<HashMap<RaftId, Sight>>,
     silence_max: Duration,
     gone: Notify,
@@ -57,16 +57,24 @@ impl Sightings {
 
     /// A peer spoke as a leader.
     pub(super) fn heard_leader(&self, peer: RaftId) {
+        self.heard_leader_at(peer, Instant::now());
+    }
+
+    fn heard_leader_at(&self, peer: RaftId, at: Instant) {
         if let Some(sight) = self.peers().get_mut(&peer) {
-            sight.heard = Instant::now();
+            sight.heard = at;
         }
     }
 
     /// How a peer looks now; one that was never seen looks fine, since nothing speaks against it.
     pub fn look(&self, peer: RaftId) -> Look {
+        self.look_at(peer, Instant::now())
+    }
+
+    fn look_at(&self, peer: RaftId, now: Instant) -> Look {
         match self.peers().get(&peer) {
             Some(sight) if sight.connections == 0 => Look::Gone,
-            Some(sight) if sight.heard.elapsed() > self.silence_max => Look::Silent,
+            Some(sight) if now.saturating_duration_since(sight.heard) > self.silence_max => Look::Silent,
             Some(_) | None => Look::Fine,
         }
     }
@@ -74,7 +82,10 @@ impl Sightings {
     /// This replica itself did not run for a while: what was said to it meanwhile is not read yet, so nobody's silence
     /// counts until now.
     pub fn pardon_silence(&self) {
-        let now = Instant::now();
+        self.pardon_silence_at(Instant::now());
+    }
+
+    fn pardon_silence_at(&self, now: Instant) {
         for sight in self.peers().values_mut() {
             sight.heard = now;
         }
@@ -105,7 +116,10 @@ impl Drop for Connected {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::{
+        sync::Arc,
+        time::{Duration, Instant},
+    };
 
     use super::{Look, Sightings};
     use crate::raft_types::RaftId;
@@ -127,13 +141,16 @@ mod tests {
 
     #[test]
     fn silence_counts_from_the_last_word_and_may_be_pardoned() {
-        let sightings = Arc::new(Sightings::new(Duration::ZERO));
+        let sightings = Arc::new(Sightings::new(Duration::from_secs(1)));
         let _connected = sightings.connected(PEER);
-        assert_eq!(sightings.look(PEER), Look::Silent);
-        let patient = Arc::new(Sightings::new(Duration::from_secs(3_600)));
-        let _connected = patient.connected(PEER);
-        patient.heard_leader(PEER);
-        patient.pardon_silence();
-        assert_eq!(patient.look(PEER), Look::Fine);
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(sightings.look_at(PEER, at(10)), Look::Silent);
+        sightings.heard_leader_at(PEER, at(10));
+        assert_eq!(sightings.look_at(PEER, at(11)), Look::Fine);
+        assert_eq!(sightings.look_at(PEER, at(12)), Look::Silent);
+        sightings.pardon_silence_at(at(12));
+        assert_eq!(sightings.look_at(PEER, at(13)), Look::Fine);
+        assert_eq!(sightings.look_at(PEER, at(14)), Look::Silent);
     }
 }

@@ -46,7 +46,6 @@ pub(super) struct TestPeer {
     pub(super) answers: Arc<Semaphore>,
     /// Appends that begin with this index are a conflict.
     pub(super) conflict_at: Option<u64>,
-    pub(super) refusal: Option<&'static str>,
     pub(super) installed: Arc<Mutex<Vec<(SnapshotMeta, ReceivedFiles)>>>,
 }
 
@@ -64,7 +63,6 @@ impl TestPeer {
             started: watch::Sender::new(Vec::new()),
             answers: Arc::new(Semaphore::new(0)),
             conflict_at: None,
-            refusal: None,
             installed: Arc::default(),
         }
     }
@@ -77,10 +75,6 @@ impl TestPeer {
 }
 
 impl RaftPeer for TestPeer {
-    fn admits(&self) -> Result<(), PeerFault> {
-        self.refusal.map_or(Ok(()), |why| Err(PeerFault(why.to_owned())))
-    }
-
     async fn position(&self) -> Result<(Vote, Option<LogId>), PeerFault> {
         Ok((Vote::new_committed(4, RaftId::founding(1)), Some(log_id(4, 9))))
     }

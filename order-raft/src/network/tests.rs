@@ -126,13 +126,12 @@ async fn a_heartbeat_is_not_stuck_behind_appends() {
 }
 
 #[tokio::test]
-async fn another_cluster_another_replica_and_a_joining_one_refuse_with_the_reason() {
+async fn another_cluster_another_replica_and_another_life_refuse_with_the_reason() {
     let server = TestServer::start(TestPeer::willing()).await;
-    let joining = TestServer::start(TestPeer { refusal: Some("joining"), ..TestPeer::willing() }).await;
     let cases = [
         ("other-cluster", SERVER_ID, &server, "wrong cluster: this is 'test-cluster', not 'other-cluster'"),
         (CLUSTER, RaftId::founding(3), &server, "this is replica 2, not 3"),
-        (CLUSTER, SERVER_ID, &joining, "joining"),
+        (CLUSTER, RaftId { replica: 2, life: 7 }, &server, "this is replica 2, not 2/7"),
     ];
     for (cluster, target, server, reason) in cases {
         let mut client = network(cluster).new_client(target, &server.member()).await;
