@@ -31,13 +31,11 @@ pub struct Gap {
     pub re_route_ms: Option<f64>,
 }
 
-/// The longest time without an answer, among answers in any order; nothing if there are fewer than two. If it is known
-/// when the new leader was elected, only a pause at that moment counts: a busy machine makes pauses of its own.
-pub fn longest_pause(answers: &mut [AnsweredAt], elected: Option<f64>) -> Option<(AnsweredAt, AnsweredAt)> {
+/// The longest time without an answer, among answers in any order; nothing if there are fewer than two.
+pub fn longest_pause(answers: &mut [AnsweredAt]) -> Option<(AnsweredAt, AnsweredAt)> {
     answers.sort_unstable_by(f64::total_cmp);
     let pauses = answers.windows(2).map(|pair| (pair[0], pair[1]));
-    let at_election = pauses.clone().find(|(_, end)| elected.is_some_and(|elected| elected <= *end));
-    at_election.or_else(|| pauses.max_by(|one, other| (one.1 - one.0).total_cmp(&(other.1 - other.0))))
+    pauses.max_by(|one, other| (one.1 - one.0).total_cmp(&(other.1 - other.0)))
 }
 
 /// Splits a pause by the milestones that lie within it.
@@ -68,13 +66,8 @@ mod tests {
 
     #[test]
     fn the_longest_pause_is_found_whatever_the_order() {
-        assert_eq!(longest_pause(&mut [5.0, 1.0, 2.0, 90.0, 6.0], None), Some((6.0, 90.0)));
-        assert_eq!(longest_pause(&mut [1.0], None), None);
-    }
-
-    #[test]
-    fn the_pause_at_the_election_is_the_one_that_counts() {
-        assert_eq!(longest_pause(&mut [1.0, 2.0, 30.0, 31.0, 90.0], Some(17.0)), Some((2.0, 30.0)));
+        assert_eq!(longest_pause(&mut [5.0, 1.0, 2.0, 90.0, 6.0]), Some((6.0, 90.0)));
+        assert_eq!(longest_pause(&mut [1.0]), None);
     }
 
     #[test]

@@ -81,8 +81,6 @@ struct Round {
     successor: ReplicaId,
     #[serde(flatten)]
     gap: Gap,
-    /// The longest pause after the leader was taken away, whatever made it.
-    longest_ms: f64,
     answered: u64,
     /// Trades that were answered with an error.
     failed: u64,
@@ -101,11 +99,10 @@ struct FailoverReport {
 
 impl Report for FailoverReport {
     fn to_text(&self, colour: bool) -> String {
-        let header =
-            ["FROM", "TO", "GAP MS", "DETECT", "ELECT", "FIRST COMMIT", "RE-ROUTE", "LONGEST", "ANSWERED", "ERRORS"];
+        let header = ["FROM", "TO", "GAP MS", "DETECT", "ELECT", "FIRST COMMIT", "RE-ROUTE", "ANSWERED", "ERRORS"];
         let mut rounds = table(&header, colour);
         let millis = |value: Option<f64>| value.map_or_else(|| "-".into(), |value| format!("{value:.1}"));
-        for Round { leader, successor, gap, longest_ms, answered, failed } in &self.rounds {
+        for Round { leader, successor, gap, answered, failed } in &self.rounds {
             rounds.add_row([
                 leader.to_string(),
                 successor.to_string(),
@@ -114,7 +111,6 @@ impl Report for FailoverReport {
                 millis(gap.elect_ms),
                 millis(gap.first_commit_ms),
                 millis(gap.re_route_ms),
-                millis(Some(*longest_ms)),
                 answered.to_string(),
                 failed.to_string(),
             ]);
@@ -193,11 +189,9 @@ async fn one_round(
     // Whatever was found or not: nobody wants a replica that stays halted.
     script.bring_back(args.how, leader).await?;
     let (successor, milestones) = found?;
-    let pause = longest_pause(&mut around, milestones.elected);
+    let pause = longest_pause(&mut around);
     let pause = pause.context("no trade was answered; look at 'bazaar status'")?;
-    let longest = longest_pause(&mut around, None).map_or(0.0, |(begin, end)| end - begin);
-    let gap = split(pause, milestones);
-    let round = Round { leader, successor, gap, longest_ms: longest, answered, failed: all.failed };
+    let round = Round { leader, successor, gap: split(pause, milestones), answered, failed: all.failed };
     Ok((round, all.numbers))
 }
 

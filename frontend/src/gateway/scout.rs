@@ -63,6 +63,12 @@ struct Probe {
     purpose: Purpose,
 }
 
+impl Probe {
+    fn is_of_a_sweep(&self) -> bool {
+        matches!(self.purpose, Purpose::Sweep(_))
+    }
+}
+
 /// One round of questions.
 #[derive(Debug)]
 struct Sweep {
@@ -80,7 +86,7 @@ pub struct Scout {
     /// Invariant: there is a route, or a sweep, or neither; never both.
     route: Option<Route>,
     sweep: Option<Sweep>,
-    /// Bounded: at most one check, and at most one probe for each replica and sweep, each for `PROBE_TIMEOUT`.
+    /// Bounded: at most one check, and of each replica one probe of a sweep and one of a look around, each for `PROBE_TIMEOUT`.
     probes: BTreeMap<ProbeId, Probe>,
     next_check: Moment,
     last_sweep_end: Option<Moment>,
@@ -132,7 +138,9 @@ impl Scout {
             return;
         }
         self.sweeps += 1;
-        let mut unasked = self.replicas.clone();
+        // One that still owes an answer to an earlier sweep is not asked once more.
+        let owes = |id: &ReplicaId| self.probes.values().any(|probe| probe.replica == *id && probe.is_of_a_sweep());
+        let mut unasked: Vec<ReplicaId> = self.replicas.iter().copied().filter(|id| !owes(id)).collect();
         put_first(&mut unasked, hint);
         self.sweep = Some(Sweep { number: self.sweeps, unasked });
         self.ask_next(now, effects);
@@ -199,6 +207,7 @@ impl Scout {
         if self.hedge_at().is_some_and(|at| now >= at) {
             self.ask_next(now, effects);
         }
+        self.end_sweep_if_done(now);
         if self.sweep_at(work_waits).is_some_and(|at| now >= at) {
             self.start_sweep(None, now, effects);
         }
@@ -210,7 +219,7 @@ impl Scout {
 
     /// When `on_time` has something to do next.
     pub fn next_wake(&self, work_waits: bool) -> Option<Moment> {
-        [self.hedge_at(), self.sweep_at(work_waits), self.check_at()].into_iter().flatten().min()
+        [self.hedge_at(), self.sweep_end_at(), self.sweep_at(work_waits), self.check_at()].into_iter().flatten().min()
     }
 
     /// Why there is no leader to send to, in words.
@@ -295,9 +304,10 @@ impl Scout {
         }
     }
 
+    /// A sweep is over once all were asked and the last one has had its time: a replica that is halted would hold it up
+    /// for as long as a probe may take.
     fn end_sweep_if_done(&mut self, now: Moment) {
-        let done = self.sweep.as_ref().is_some_and(|sweep| sweep.unasked.is_empty());
-        if done && self.fresh_probe().is_none() {
+        if self.sweep_end_at().is_some_and(|at| now >= at) {
             self.sweep = None;
             self.vain_sweeps = self.vain_sweeps.saturating_add(1);
             self.last_sweep_end = Some(now);
@@ -323,6 +333,11 @@ impl Scout {
         let number = self.sweep.as_ref()?.number;
         let of_sweep = self.probes.values().filter(|probe| probe.purpose == Purpose::Sweep(number));
         of_sweep.map(|probe| probe.started).max()
+    }
+
+    fn sweep_end_at(&self) -> Option<Moment> {
+        self.sweep.as_ref().filter(|sweep| sweep.unasked.is_empty())?;
+        Some(self.fresh_probe().map_or(Moment::ZERO, |started| started.plus(HEDGE_AFTER)))
     }
 
     fn hedge_at(&self) -> Option<Moment> {

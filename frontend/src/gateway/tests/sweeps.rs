@@ -70,6 +70,20 @@ fn while_work_waits_sweeps_follow_each_other_quickly_and_then_less_so() {
 }
 
 #[test]
+fn a_halted_replica_does_not_hold_up_a_sweep() {
+    let mut bench = Bench::new();
+    bench.trade("k");
+    bench.run_to(30);
+    bench.probe_answers(2, follower(2, None));
+    bench.run_to(60);
+    bench.probe_answers(1, follower(1, None));
+    // Replica 3 still owes its answer; the next sweep begins without it.
+    bench.run_to(100);
+    bench.probe_answers(2, leader(2, 6));
+    assert_eq!(bench.machine.leader(), Some(2));
+}
+
+#[test]
 fn when_the_leader_is_slow_the_others_are_asked_whether_one_of_them_leads() {
     let mut bench = Bench::with_leader();
     let id = bench.trade("k");
