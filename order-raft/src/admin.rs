@@ -96,9 +96,18 @@ async fn raft(State(node): Shared) -> Answer {
         "quorum_ack_age_ms": standing.quorum_ack_age_ms(Instant::now()),
         "released": node.gate.released(),
         "catalog_exposed": node.gate.catalog_exposed(),
+        "disk": disk(&node, totals.orders)?,
         "digest": { "number": totals.orders, "digest": totals.digest.to_string() },
         "events": node.events.all(),
     }))
+}
+
+/// What log and state take on disk, and what the state takes for each order.
+fn disk(node: &Node, orders: u64) -> Result<Value, ApiFailure> {
+    let log = node.log.file_bytes().map_err(|error| ApiFailure::new(ErrorKind::Internal, error.to_string()))?;
+    let state = node.state.db().file_bytes().map_err(store_failed)?;
+    let per_order = (orders > 0).then(|| state / orders);
+    Ok(json!({ "log_bytes": log, "state_bytes": state, "state_bytes_per_order": per_order }))
 }
 
 #[derive(Deserialize)]

@@ -19,7 +19,7 @@ use super::{
 use crate::{disk::explained, raft_types::Entry};
 
 /// Size of one memtable.
-const WRITE_BUFFER_BYTES: usize = 32 * 1024 * 1024;
+const WRITE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
 /// Memtables at most, including those on their way to disk.
 const WRITE_BUFFERS_MAX: i32 = 3;
 /// The log is read from disk only by followers that are far behind, so little is worth caching.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use bazaar_domain::{IdempotencyKey, Order, codec, digest::Digest, order::StoredOutcome};
 use rocksdb::{
     BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, Direction, IteratorMode, Options,
-    ReadOptions, WriteBatch, WriteOptions, checkpoint::Checkpoint,
+    ReadOptions, WriteBatch, WriteOptions, checkpoint::Checkpoint, properties::LIVE_SST_FILES_SIZE,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
@@ -244,6 +244,17 @@ impl StateDb {
         }
         batch.put_cf(self.family(META), POSITION_KEY, codec::encode(position));
         self.db().write(batch).map_err(|error| self.failed("write", &error))
+    }
+
+    /// Bytes of the database's files; what is still in memory does not count.
+    ///
+    /// # Errors
+    /// If the database does not say.
+    pub fn file_bytes(&self) -> Result<u64, StoreFault> {
+        [ORDERS, OUTCOMES, STOCKS, META].into_iter().try_fold(0, |sum, family| {
+            let bytes = self.db().property_int_value_cf(self.family(family), LIVE_SST_FILES_SIZE);
+            Ok(sum + bytes.map_err(|error| self.failed(family, &error))?.unwrap_or(0))
+        })
     }
 
     /// An order by its number.
