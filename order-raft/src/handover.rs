@@ -3,7 +3,7 @@
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bazaar_domain::{ApiError, ErrorKind, ReplicaId};
@@ -19,6 +19,8 @@ use crate::{
 const LAG_ENTRIES_MAX: u64 = 1_000;
 /// How long is waited for the successor to have the whole log.
 const IN_STEP_TIMEOUT: Duration = Duration::from_millis(300);
+/// How long a member may take to answer a heartbeat before something is made to depend on it.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(300);
 /// How long is waited for it to lead.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// No replica has this number.
@@ -80,7 +82,7 @@ impl Node {
     pub async fn hand_over_to(&self, to: RaftId, why: &str) -> Result<(), ApiError> {
         let failed = |why: &str| ApiError::new(ErrorKind::TransferFailed, format!("replica {to} {why}"));
         let report = self.raft_metrics();
-        if !self.was_heard_lately(&report, to) {
+        if !self.answers_now(to).await {
             return Err(failed("does not answer the leader"));
         }
         if missing(&report, to).is_none_or(|lag| lag > LAG_ENTRIES_MAX) {
@@ -124,11 +126,28 @@ impl Node {
         tokio::time::timeout(limit, waiting).await.unwrap_or(false)
     }
 
+    /// Whether a member answers a heartbeat that is sent after this call: one that died a moment ago was heard lately.
+    pub(crate) async fn answers_now(&self, member: RaftId) -> bool {
+        let asked = Instant::now();
+        if member == self.raft_id {
+            return true;
+        }
+        // It fails only when Raft has stopped; then nobody answers either.
+        let _ = self.raft.trigger().heartbeat().await;
+        let answered = |report: &RaftMetrics| heard_ago(report, member).is_some_and(|ago| ago <= asked.elapsed());
+        self.comes_to_pass(ANSWER_TIMEOUT, answered).await
+    }
+
     /// Whether a follower has answered the leader within the time after which a leader's own silence would be noticed.
     pub(crate) fn was_heard_lately(&self, report: &RaftMetrics, follower: RaftId) -> bool {
-        let heard = report.heartbeat.as_ref().and_then(|heard| heard.get(&follower)).and_then(|at| *at);
-        heard.is_some_and(|at| at.into_inner().elapsed().as_millis() <= u128::from(self.config.raft.leader_silence_ms))
+        heard_ago(report, follower).is_some_and(|ago| ago <= Duration::from_millis(self.config.raft.leader_silence_ms))
     }
+}
+
+/// How long ago the newest message was sent that a follower has answered.
+fn heard_ago(report: &RaftMetrics, follower: RaftId) -> Option<Duration> {
+    let sent = (*report.heartbeat.as_ref()?.get(&follower)?)?;
+    Some(sent.into_inner().elapsed())
 }
 
 /// How many log entries a member lacks, as its leader knows; the leader itself lacks none.

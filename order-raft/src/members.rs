@@ -13,6 +13,7 @@ use bazaar_domain::{
     internal::{JoinReply, JoinRequest},
 };
 use bazaar_service::CallError;
+use futures::future::join_all;
 use openraft::{
     ChangeMembers,
     errors::{ChangeMembershipError, ClientWriteError, RaftError},
@@ -143,15 +144,15 @@ impl Node {
         }
         let others = membership.voter_ids().filter(|id| id.replica != replica);
         let voters: BTreeSet<RaftId> = others.chain([learner]).collect();
-        self.must_have_majority(&report, &voters)?;
+        self.must_have_majority(&voters).await?;
         self.events.note(EventKind::Membership, report.current_term, format!("replica {learner} gets a vote"));
         self.change(Change::ReplaceAllVoters(voters)).await
     }
 
     /// A membership whose voters are mostly dead could commit nothing any more, not even its own end.
-    fn must_have_majority(&self, report: &RaftMetrics, voters: &BTreeSet<RaftId>) -> Result<(), ApiError> {
-        let alive = |id: &&RaftId| **id == self.raft_id || self.was_heard_lately(report, **id);
-        let count = voters.iter().filter(alive).count();
+    async fn must_have_majority(&self, voters: &BTreeSet<RaftId>) -> Result<(), ApiError> {
+        let answers = join_all(voters.iter().map(|id| self.answers_now(*id))).await;
+        let count = answers.into_iter().filter(|answered| *answered).count();
         if count > voters.len() / 2 {
             return Ok(());
         }
@@ -173,7 +174,7 @@ impl Node {
         let learners: BTreeSet<RaftId> = membership.learner_ids().filter(|id| id.replica == replica).collect();
         if !voters.is_empty() {
             let left = membership.voter_ids().filter(|id| id.replica != replica).collect();
-            self.must_have_majority(&report, &left)?;
+            self.must_have_majority(&left).await?;
             self.events.note(EventKind::Membership, report.current_term, format!("replica {replica} is removed"));
             self.change(Change::RemoveVoters(voters)).await?;
         } else if learners.is_empty() {

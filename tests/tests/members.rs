@@ -142,3 +142,25 @@ async fn wrong_changes_are_refused_in_words() -> Result<()> {
     cluster.check(None).await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn nothing_is_made_to_depend_on_a_replica_that_has_just_died() -> Result<()> {
+    let mut cluster = Cluster::start().await?;
+    let leader = cluster.leader().await?;
+    let followers: Vec<u64> = REPLICAS.into_iter().filter(|id| *id != leader).collect();
+    cluster.kill(Name::Replica(followers[0]));
+    let post = async |path: &str, body: Value| -> Result<(u16, Value)> {
+        let request = cluster.client().post(format!("{}{path}", cluster.admin_url(leader))).json(&body);
+        let answer = request.send().await?;
+        Ok((answer.status().as_u16(), answer.json().await?))
+    };
+    let remove = serde_json::json!({ "action": "remove", "id": followers[1] });
+    let (status, body) = post("/admin/members", remove).await?;
+    ensure!(status == 409 && body["error"]["kind"] == "membership_conflict", "{status} {body}");
+    let (status, body) = post("/admin/transfer", serde_json::json!({ "to": followers[0] })).await?;
+    ensure!(status == 409 && body["error"]["kind"] == "transfer_failed", "{status} {body}");
+    ensure!(cluster.leader().await? == leader, "the leader is still there");
+    let (status, body) = cluster.trade("after", "S1", "buy", 1).await?;
+    ensure!(status == 200, "{status} {body}");
+    Ok(())
+}
