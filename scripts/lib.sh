@@ -53,8 +53,12 @@ from_caller() {
   esac
 }
 
-# Builds all binaries. Prints only when there is something to do.
+# Builds all binaries. Prints only when there is something to do; another cargo at work makes it wait.
 build() {
+  [ -x "$bin/bazaar" ] || echo "building everything; the first time takes some minutes (RocksDB alone a quarter of an hour)"
+  if [ -e "$bin/.cargo-lock" ] && ! flock --nonblock "$bin/.cargo-lock" true; then
+    echo "another build is at work; waiting for it"
+  fi
   if ! cargo build --release --locked --workspace --bins --quiet; then
     fail "the build failed; the lines above say why"
   fi

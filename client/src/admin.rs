@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use bazaar_domain::{
     Cents, ReplicaId, StockName,
-    api::{Data, DigestView, Health, MemberChange, Members, StockView},
+    api::{Data, DigestView, Health, MemberChange, MemberView, Members, StockView},
     config::ReplicaConfig,
 };
 use bazaar_service::Caller;
@@ -107,6 +107,12 @@ impl Replica {
     /// The replica of a configuration.
     pub fn new(config: &ReplicaConfig, caller: &Caller) -> Self {
         Self { id: config.id, caller: caller.clone(), service: config.service, admin: config.admin }
+    }
+
+    /// A member of the cluster, if its addresses are such that can be called.
+    pub fn of_member(member: &MemberView, caller: &Caller) -> Option<Self> {
+        let service = member.service.parse().ok()?;
+        Some(Self { id: member.id, caller: caller.clone(), service, admin: member.admin.parse().ok()? })
     }
 
     /// `GET /health`.

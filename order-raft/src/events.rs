@@ -207,7 +207,7 @@ fn change_of_role(before: &Standing, after: &Standing) -> Option<(EventKind, Str
             (_, Role::Candidate) => (EventKind::Election, "stands for election".into()),
             (Role::Leader, _) => match after.leader {
                 Some(leader) => (EventKind::StepDown, format!("stepped down: replica {leader} leads")),
-                None => (EventKind::StepDown, "stepped down: a higher term was seen".into()),
+                None => (EventKind::StepDown, "stepped down: it leads no more, and no successor is known yet".into()),
             },
             (_, Role::Follower) => (EventKind::Leader, follows),
             (_, Role::Learner | Role::Joining) => (EventKind::Membership, "has no vote".into()),

@@ -80,6 +80,15 @@ impl Node {
     /// `transfer_failed`: the voter is not well or not in step, and nothing happened; or it did not take over in time.
     /// openraft cannot call a transfer off, so in that last case this replica takes no trades until somebody is elected.
     pub async fn hand_over_to(&self, to: RaftId, why: &str) -> Result<(), ApiError> {
+        let handed = self.try_to_hand_over(to, why).await;
+        if let Err(error) = &handed {
+            let text = format!("leadership is not handed over: {}", error.message);
+            self.events.note(EventKind::Transfer, self.standing().term, text);
+        }
+        handed
+    }
+
+    async fn try_to_hand_over(&self, to: RaftId, why: &str) -> Result<(), ApiError> {
         let failed = |why: &str| ApiError::new(ErrorKind::TransferFailed, format!("replica {to} {why}"));
         let report = self.raft_metrics();
         if !self.answers_now(to).await {

@@ -106,7 +106,8 @@ impl Node {
         if membership.get_node(&id).is_some() {
             return Ok(());
         }
-        self.events.note(EventKind::Membership, report.current_term, format!("replica {id} is taken in as a learner"));
+        let text = format!("replica {id} is to be taken in as a learner");
+        self.events.note(EventKind::Membership, report.current_term, text);
         self.raft.add_learner(id, member, false).await.map(drop).map_err(|error| self.refusal(error))
     }
 
@@ -145,7 +146,7 @@ impl Node {
         let others = membership.voter_ids().filter(|id| id.replica != replica);
         let voters: BTreeSet<RaftId> = others.chain([learner]).collect();
         self.must_have_majority(&voters).await?;
-        self.events.note(EventKind::Membership, report.current_term, format!("replica {learner} gets a vote"));
+        self.events.note(EventKind::Membership, report.current_term, format!("replica {learner} is to get a vote"));
         self.change(Change::ReplaceAllVoters(voters)).await
     }
 
@@ -175,7 +176,7 @@ impl Node {
         if !voters.is_empty() {
             let left = membership.voter_ids().filter(|id| id.replica != replica).collect();
             self.must_have_majority(&left).await?;
-            self.events.note(EventKind::Membership, report.current_term, format!("replica {replica} is removed"));
+            self.events.note(EventKind::Membership, report.current_term, format!("replica {replica} is to be removed"));
             self.change(Change::RemoveVoters(voters)).await?;
         } else if learners.is_empty() {
             return Err(conflict(format!("replica {replica} is no member")));

@@ -17,7 +17,7 @@ use crate::{
     api::Failure,
     output::{Report, or_dash, table, table_text, verdict_cell},
 };
-use sentence::{Condition, Look, State, judge};
+use sentence::{Condition, Look, State, is_removed, judge, voters};
 
 /// Digits of a digest that are shown; enough to see that two are equal.
 const DIGEST_CHARS_SHOWN: usize = 12;
@@ -33,6 +33,8 @@ pub struct ReplicaRow {
     pub id: ReplicaId,
     /// What it says, if it answers.
     pub health: Option<Health>,
+    /// Whether it takes itself for a voter, and was removed from the cluster.
+    pub removed: bool,
     /// Why it does not.
     pub unreachable: Option<String>,
     /// Log entries behind the leader's last.
@@ -85,7 +87,7 @@ fn replica_cells(row: &ReplicaRow) -> Vec<comfy_table::Cell> {
         return cells;
     };
     let digest = row.digest.as_ref().map(|digest| digest.chars().take(DIGEST_CHARS_SHOWN).collect::<String>());
-    let role = format!("{:?}", health.role).to_lowercase();
+    let role = if row.removed { "removed".into() } else { format!("{:?}", health.role).to_lowercase() };
     let rest = [
         row.id.to_string(),
         health.term.to_string(),
@@ -99,7 +101,7 @@ fn replica_cells(row: &ReplicaRow) -> Vec<comfy_table::Cell> {
         health.orders.to_string(),
         or_dash(digest),
     ];
-    std::iter::once(verdict_cell(role, health.ready)).chain(rest.map(Into::into)).collect()
+    std::iter::once(verdict_cell(role, health.ready && !row.removed)).chain(rest.map(Into::into)).collect()
 }
 
 /// Runs the command.
@@ -121,17 +123,21 @@ pub async fn run(context: &Context) -> Result<()> {
 /// Asks every process how it is.
 async fn look(context: &Context, config: &ClusterConfig) -> StatusReport {
     let caller = context.frontend.caller();
-    let replicas: Vec<Replica> = config.replicas.iter().map(|replica| Replica::new(replica, caller)).collect();
+    let mut replicas: Vec<Replica> = config.replicas.iter().map(|replica| Replica::new(replica, caller)).collect();
     let catalog_url = format!("http://{}", config.catalog.service);
     let others = join(ready(caller, &catalog_url), ready(caller, context.frontend.url()));
-    let (healths, (catalog, frontend)) = join(join_all(replicas.iter().map(Replica::health)), others).await;
+    let (mut healths, (catalog, frontend)) = join(join_all(replicas.iter().map(Replica::health)), others).await;
+    let members = members(&replicas, &healths).await;
+    let unconfigured = members.iter().filter(|member| config.replica(member.id).is_err());
+    let unconfigured: Vec<Replica> = unconfigured.filter_map(|member| Replica::of_member(member, caller)).collect();
+    healths.extend(join_all(unconfigured.iter().map(Replica::health)).await);
+    replicas.extend(unconfigured);
     let number = healths.iter().flatten().map(|health| health.orders).min().unwrap_or(0);
     let digests = join_all(replicas.iter().zip(&healths).map(async |(replica, health)| match health {
         Ok(_) => replica.digest(number).await.ok().map(|view| view.digest),
         Err(_) => None,
     }));
     let digests = digests.await;
-    let lags = lags(&replicas, &healths).await;
     let looks: Vec<Look> = replicas
         .iter()
         .zip(healths)
@@ -139,13 +145,17 @@ async fn look(context: &Context, config: &ClusterConfig) -> StatusReport {
         .collect();
     let [catalog, frontend] = [catalog, frontend].map(|ready| ready.err().map(|failure| failure.to_string()));
     let Condition { state, sentence, leader_last } = judge(&looks, catalog.as_deref(), frontend.as_deref());
-    let rows = looks.into_iter().zip(digests).map(|(look, digest)| row(look, digest, leader_last, &lags));
+    let voters = voters(&looks);
+    let rows = looks.into_iter().zip(digests).map(|(look, digest)| {
+        let removed = look.health.as_ref().is_ok_and(|health| is_removed(health, &voters));
+        ReplicaRow { removed, ..row(look, digest, leader_last, &members) }
+    });
     let replicas = rows.collect();
     StatusReport { replicas, digest_number: number, catalog, frontend, state, sentence }
 }
 
 /// The members as the leader sees them: only it knows for how long each of them has lagged.
-async fn lags(replicas: &[Replica], healths: &[Result<Health, Failure>]) -> Vec<MemberView> {
+async fn members(replicas: &[Replica], healths: &[Result<Health, Failure>]) -> Vec<MemberView> {
     let leads = |health: &Result<Health, Failure>| {
         health.as_ref().is_ok_and(|health| health.role == Role::Leader && health.ready)
     };
@@ -153,17 +163,18 @@ async fn lags(replicas: &[Replica], healths: &[Result<Health, Failure>]) -> Vec<
     leader.members().await.map(|members| members.members).unwrap_or_default()
 }
 
-fn row(look: Look, digest: Option<String>, leader_last: Option<u64>, lags: &[MemberView]) -> ReplicaRow {
+fn row(look: Look, digest: Option<String>, leader_last: Option<u64>, members: &[MemberView]) -> ReplicaRow {
     let (health, unreachable) = match look.health {
         Ok(health) => (Some(health), None),
         Err(reason) => (None, Some(reason)),
     };
     let last = health.as_ref().map(|health| health.last_log_index.unwrap_or(0));
     let lag_entries = leader_last.zip(last).map(|(leader, own)| leader.saturating_sub(own));
-    let member = lags.iter().rfind(|member| member.id == look.id);
+    let member = members.iter().rfind(|member| member.id == look.id);
     ReplicaRow {
         id: look.id,
         health,
+        removed: false,
         unreachable,
         lag_entries,
         lag_ms: member.and_then(|member| member.lag_ms),

@@ -1,5 +1,7 @@
 //! How a cluster is, decided from what its processes say. Pure.
 
+use std::collections::BTreeSet;
+
 use bazaar_domain::{
     ReplicaId,
     api::{Health, Role},
@@ -40,14 +42,36 @@ pub struct Condition {
     pub leader_last: Option<u64>,
 }
 
+/// Who votes, as the replica that knows most of the log says; all that were asked, if nobody says. A configuration may
+/// be older than the membership, and so may a replica that was removed.
+pub fn voters(looks: &[Look]) -> BTreeSet<ReplicaId> {
+    let healths = looks.iter().filter_map(|look| look.health.as_ref().ok());
+    let best = healths.filter(|health| !health.voters.is_empty()).max_by_key(|health| (health.committed, health.term));
+    match best {
+        Some(health) => health.voters.iter().map(|voter| voter.id).collect(),
+        None => looks.iter().map(|look| look.id).collect(),
+    }
+}
+
+/// Whether a replica takes itself for a voter and is none any more.
+pub fn is_removed(health: &Health, voters: &BTreeSet<ReplicaId>) -> bool {
+    is_voter(&health) && !voters.contains(&health.id)
+}
+
 /// Decides how the cluster is. For the catalog and the frontend, why they are not ready; nothing if they are.
 pub fn judge(looks: &[Look], catalog: Option<&str>, frontend: Option<&str>) -> Condition {
-    let quorum = looks.len() / 2 + 1;
+    let members = voters(looks);
+    let concerns = |look: &&Look| match &look.health {
+        Ok(health) => !is_removed(health, &members),
+        Err(_) => members.contains(&look.id),
+    };
+    let looks: Vec<&Look> = looks.iter().filter(concerns).collect();
+    let quorum = members.len() / 2 + 1;
     let voters: Vec<&Health> = looks.iter().filter_map(|look| look.health.as_ref().ok()).filter(is_voter).collect();
-    let mut problems: Vec<String> = looks.iter().filter_map(unreachable).collect();
+    let mut problems: Vec<String> = looks.iter().filter_map(|look| unreachable(look)).collect();
     if voters.len() < quorum {
-        problems.extend(looks.iter().filter_map(not_voting));
-        let total = looks.len();
+        problems.extend(looks.iter().filter_map(|look| not_voting(look)));
+        let total = members.len();
         let counts =
             format!("no quorum: {} of {} reachable, need {quorum}", voters.len(), counted(total as u64, "replica"));
         return unavailable(counts, &problems);
@@ -113,6 +137,8 @@ fn role(health: &Health) -> String {
 
 #[cfg(test)]
 mod tests {
+    use bazaar_domain::api::ServiceAddress;
+
     use super::*;
 
     fn replica(id: ReplicaId, role: Role, leader: Option<ReplicaId>) -> Look {
@@ -172,6 +198,20 @@ mod tests {
         let found = judge(&[joining, silent(2, "refused"), leader()], None, None);
         assert_eq!(found.state, State::Unavailable);
         assert!(found.sentence.contains("1: joining"), "{}", found.sentence);
+    }
+
+    #[test]
+    fn the_membership_counts_not_the_configuration() {
+        let voters: Vec<ServiceAddress> =
+            [2, 3].map(|id| ServiceAddress { id, service: format!("127.0.0.1:1600{id}") }).into();
+        let mut leader = leader();
+        leader.health.as_mut().unwrap().voters = voters;
+        let mut removed = follower(1);
+        removed.health.as_mut().unwrap().committed = Some(30);
+        let found = judge(&[removed.clone(), follower(2), leader.clone(), silent(4, "refused")], None, None);
+        assert_eq!(found.sentence, "Healthy: replica 3 leads term 7; can lose no more replica");
+        let found = judge(&[removed, silent(2, "refused"), leader], None, None);
+        assert_eq!(found.sentence, "Unavailable: no quorum: 1 of 2 replicas reachable, need 2; 2: refused");
     }
 
     #[test]
