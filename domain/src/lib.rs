@@ -13,6 +13,7 @@ pub mod error;
 pub mod internal;
 pub mod inventory;
 pub mod limits;
+pub mod mutants;
 pub mod moment;
 pub mod order;
 pub mod words;
