@@ -1,6 +1,6 @@
 //! The two configuration files, `cluster.toml` and `stocks.toml`. Reading them from disk is the caller's part.
 
-use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, str::FromStr, time::Duration};
 
 use serde::Deserialize;
 
@@ -92,6 +92,18 @@ pub enum ReadConsistency {
     Strong,
     /// It answers with what the catalog has, marked as stale.
     StaleOk,
+}
+
+impl FromStr for ReadConsistency {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "strong" => Ok(Self::Strong),
+            "stale-ok" => Ok(Self::StaleOk),
+            _ => Err("it is 'strong' or 'stale-ok'".into()),
+        }
+    }
 }
 
 /// The catalog.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use bazaar_domain::config::ClusterConfig;
+use bazaar_domain::config::{ClusterConfig, ReadConsistency};
 use bazaar_frontend::{Listeners, run};
 use bazaar_service::{CommonArgs, bind, start::main_with};
 use clap::Parser;
@@ -51,6 +51,10 @@ struct Args {
     /// How long a trade is held and retried, in milliseconds.
     #[arg(long, env = "BAZAAR_FRONTEND_TRADE_DEADLINE_MS", value_name = "MS")]
     trade_deadline_ms: Option<u64>,
+    /// What a lookup gets while the catalog cannot promise a current answer: `strong` for an error, `stale-ok` for what
+    /// the catalog has, marked as stale.
+    #[arg(long, env = "BAZAAR_FRONTEND_READ_CONSISTENCY", value_name = "CONSISTENCY")]
+    read_consistency: Option<ReadConsistency>,
 }
 
 fn main() -> ExitCode {
@@ -82,6 +86,7 @@ fn configured(args: &Args) -> Result<ClusterConfig> {
     part.admin = args.admin.unwrap_or(part.admin);
     part.cache_size = args.cache_size.unwrap_or(part.cache_size);
     part.health_check_interval_ms = args.health_check_interval_ms.unwrap_or(part.health_check_interval_ms);
+    part.read_consistency = args.read_consistency.unwrap_or(part.read_consistency);
     part.trade_deadline_ms = args.trade_deadline_ms.unwrap_or(part.trade_deadline_ms);
     Ok(config)
 }
