@@ -13,8 +13,8 @@ pub mod error;
 pub mod internal;
 pub mod inventory;
 pub mod limits;
-pub mod mutants;
 pub mod moment;
+pub mod mutants;
 pub mod order;
 pub mod words;
 
