@@ -6,6 +6,7 @@
 
 mod grants;
 mod messages;
+mod search;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use bazaar_domain::{
         InvalidationAck, InvalidationBatch, InventorySnapshot, ItemStatus, PublishBatch, PublishReply, SubscribeReply,
         SubscribeRequest, UnsubscribeRequest,
     },
+    mutants::{Mutant, broken},
 };
 
 use crate::decide::{Base, check_batch};
@@ -62,6 +64,7 @@ pub struct Ledger {
 impl Ledger {
     /// The ledger of a catalog that starts now. `incarnation` is a random number, one for each start.
     pub fn new(incarnation: u64, leases: LeaseConfig, copy: InventoryCopy, now: Moment) -> Self {
+        let silence = leases.granted(leases.ttl());
         Self {
             incarnation,
             leases,
@@ -73,7 +76,7 @@ impl Ledger {
             batches: 0,
             grants: Grants::default(),
             frontends: Subscriptions::default(),
-            silent_until: now.plus(leases.granted(leases.ttl())),
+            silent_until: if broken(Mutant::NoSilenceAfterStart) { now } else { now.plus(silence) },
         }
     }
 
@@ -120,7 +123,8 @@ impl Ledger {
     /// If it belongs to another cluster.
     pub fn takes_snapshot(&self, snapshot: &InventorySnapshot) -> Result<bool, ApiError> {
         self.check_cluster(&snapshot.cluster_id)?;
-        Ok(snapshot.index > self.applied || (snapshot.index == self.applied && snapshot.heals))
+        let goes_on = snapshot.index > self.applied || (snapshot.index == self.applied && snapshot.heals);
+        Ok(goes_on || broken(Mutant::OldSnapshotTaken))
     }
 
     fn check_cluster(&self, cluster_id: &str) -> Result<(), ApiError> {
@@ -146,12 +150,14 @@ impl Ledger {
     /// If another change is pending, or the change goes back: the caller serialises changes and asks first.
     pub fn begin(&mut self, change: Change, now: Moment) -> Vec<SendInvalidation> {
         assert!(self.pending.is_none(), "one batch is exposed before the next one begins");
-        assert!(change.through >= self.applied, "the copy never goes back");
+        assert!(change.through >= self.applied || broken(Mutant::OldSnapshotTaken), "the copy never goes back");
         self.cluster_id.get_or_insert(change.cluster_id);
         self.applied = change.through;
         self.batches += 1;
         self.frontends.forget_lapsed(now);
-        let sends = if change.next.is_blank() { Vec::new() } else { self.invalidations(&change.next.names()) };
+        let is_quiet = change.next.is_blank()
+            || (matches!(change.next, Next::Whole(_)) && broken(Mutant::SnapshotNotInvalidated));
+        let sends = if is_quiet { Vec::new() } else { self.invalidations(&change.next.names()) };
         let waiting = sends.iter().map(|send| (send.frontend, send.batch.session)).collect();
         self.pending = Some(Pending { number: self.batches, next: change.next, started: now, waiting });
         sends
@@ -176,9 +182,10 @@ impl Ledger {
     /// (R7); returns whether it did.
     pub fn acknowledge(&mut self, ack: InvalidationAck) -> bool {
         let Some(pending) = &mut self.pending else { return false };
-        let counts = ack.incarnation == self.incarnation
+        let is_of_this_question = ack.incarnation == self.incarnation
             && ack.batch == pending.number
             && pending.waiting.get(&ack.frontend) == Some(&ack.session);
+        let counts = is_of_this_question || broken(Mutant::AnyAckCounts);
         if counts {
             pending.waiting.remove(&ack.frontend);
         }
@@ -197,7 +204,7 @@ impl Ledger {
     /// hands out what it replaced as a whole, so that the caller frees that without holding a lock.
     pub fn advance(&mut self, now: Moment) -> Advance {
         self.forget_lapsed(now);
-        let may_expose = |pending: &Pending| pending.waiting.is_empty();
+        let may_expose = |pending: &Pending| pending.waiting.is_empty() || broken(Mutant::IgnoreAcks);
         if now < self.silent_until || !self.pending.as_ref().is_some_and(may_expose) {
             return if self.pending.is_some() { Advance::Waits(self.wake_at()) } else { Advance::Exposed(None) };
         }
@@ -239,7 +246,8 @@ impl Ledger {
         if self.cluster_id.as_ref().is_some_and(|own| own != cluster_id) {
             return;
         }
-        self.grants.add(floor, asked_at.plus(duration), now);
+        let begin = if broken(Mutant::LeaseFromAnswer) { now } else { asked_at };
+        self.grants.add(floor, begin.plus(duration), now);
     }
 
     /// Gives a lease to a frontend's session, or renews it. It never outlasts the catalog's own (R2).
@@ -255,12 +263,14 @@ impl Ledger {
     fn frontend_lease(&mut self, request: &SubscribeRequest, now: Moment) -> Duration {
         self.forget_lapsed(now);
         match self.frontends.standing(request.frontend, request.session) {
-            Standing::Older => return Duration::ZERO,
+            Standing::Older if !broken(Mutant::OlderSessionReplaces) => return Duration::ZERO,
             Standing::Same if self.owes_too_long(request.frontend, now) => return Duration::ZERO,
             Standing::Newer => self.forget(request.frontend),
-            Standing::Same | Standing::Unknown => {}
+            Standing::Same | Standing::Older | Standing::Unknown => {}
         }
-        let span = self.own_lease(now).min(self.leases.ttl());
+        let own = self.own_lease(now);
+        let outlasts = broken(Mutant::FrontendLeaseNotNested) && !own.is_zero();
+        let span = if outlasts { self.leases.ttl() } else { own.min(self.leases.ttl()) };
         if span.is_zero() || !self.frontends.record(request, now.plus(self.leases.granted(span))) {
             return Duration::ZERO;
         }
@@ -319,7 +329,11 @@ impl Ledger {
 
     /// The reply to a publish. During the silence after a start nothing is reported as exposed (R6).
     pub fn reply(&self, statuses: Vec<(u64, Vec<ItemStatus>)>, now: Moment) -> PublishReply {
-        let exposed = if now < self.silent_until { 0 } else { self.exposed };
+        let exposed = match now < self.silent_until {
+            _ if broken(Mutant::ReportApplied) => self.applied,
+            true => 0,
+            false => self.exposed,
+        };
         PublishReply { incarnation: self.incarnation, applied: self.applied, exposed, statuses }
     }
 }

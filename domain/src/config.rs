@@ -123,7 +123,7 @@ impl Default for CatalogConfig {
 }
 
 /// Timing of the leases (rules R1 to R11).
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LeaseConfig {
     /// How long a lease lasts, in milliseconds.

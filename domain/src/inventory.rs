@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A stock: what it costs, how many there are, and how much was traded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stock {
     /// Its name.
     pub name: StockName,

@@ -27,6 +27,8 @@ macro_rules! mutants {
 }
 
 mutants! {
+    /// The holder of a lease counts it from when the answer came, not from when it asked.
+    LeaseFromAnswer = "lease-from-answer",
     /// R1: a lease is counted from the leader's clock at the grant, not from when the acknowledged heartbeat was sent.
     GrantFromNow = "grant-from-now",
     /// R1: a leader grants before it has applied an entry of its own term.
@@ -37,6 +39,8 @@ mutants! {
     FrontendLeaseNotNested = "frontend-lease-not-nested",
     /// R3: a leader releases without an ack while a grant with a lower floor lasts.
     ReleaseDespiteGrants = "release-despite-grants",
+    /// R3: a leader releases by acks alone. Nothing wrong is shown, but a catalog that takes no publish stops all answers.
+    ReleaseOnlyByAck = "release-only-by-ack",
     /// R4: a new leader does not wait for the leases of its predecessors.
     NoWaitForPredecessors = "no-wait-for-predecessors",
     /// R5: replays, key lookups and order reads do not wait for the release of what they show.
@@ -53,12 +57,18 @@ mutants! {
     OlderSessionReplaces = "older-session-replaces",
     /// R8: a session takes the lease answer of another one.
     AnySessionsAnswer = "any-sessions-answer",
+    /// R8: a cache whose lease lapsed goes on in the same session, with what it holds.
+    SessionOutlivesLapse = "session-outlives-lapse",
+    /// R9: the answer to a fetch of an earlier session is cached.
+    FillOfEarlierSession = "fill-of-earlier-session",
     /// R9: the answer to a fetch that was sent without a lease is cached.
     FillWithoutLease = "fill-without-lease",
     /// R9: an answer from before an invalidation is cached, whatever its log index.
     FillBelowFloor = "fill-below-floor",
     /// R9: the answer to a fetch for a stock that is about to change is cached.
     FillPending = "fill-pending",
+    /// R9: an answer from before an inventory that heals a divergence is cached.
+    FillFromBeforeHealing = "fill-from-before-healing",
     /// R10: a snapshot older than what is exposed is taken.
     OldSnapshotTaken = "old-snapshot-taken",
     /// R10: a snapshot is exposed without invalidations.

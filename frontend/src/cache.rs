@@ -5,7 +5,12 @@
 //! A session is one unbroken run of leases. When the lease lapses the session is over for good: the next number is
 //! taken and nothing of the old one (entry, fill under way, lease answer, invalidation) counts any more.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    hash::{Hash, Hasher},
+    num::NonZeroUsize,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::http::HeaderValue;
 use bazaar_domain::{
@@ -13,6 +18,7 @@ use bazaar_domain::{
     api::{Data, StockView},
     internal::{InvalidationAck, InvalidationBatch, SubscribeReply},
     limits::STOCKS_MAX,
+    mutants::{Mutant, broken},
 };
 use bytes::Bytes;
 use lru::LruCache;
@@ -47,7 +53,7 @@ impl StockAnswer {
 }
 
 /// Remembers under what conditions a fetch was sent, so that a late answer is not taken for a current one (R9).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket {
     session: u64,
     leased: bool,
@@ -65,6 +71,32 @@ pub enum Lookup {
     Bypass(Ticket),
 }
 
+/// What a lookup that met fetches of others may take from them (R11).
+///
+/// A fetch that was under way before the lookup arrived may carry an answer that is too old for it: its end is awaited,
+/// and then only the cache is believed. A fetch met after that began after the lookup did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Sharing {
+    has_waited: bool,
+}
+
+impl Sharing {
+    /// Whether the answer of the fetch that it met may be taken.
+    pub fn is_allowed(self) -> bool {
+        self.has_waited || broken(Mutant::JoinEarlierFetch)
+    }
+
+    /// It has seen the end of a fetch.
+    pub fn waited(&mut self) {
+        self.has_waited = true;
+    }
+
+    /// Whether it has seen the end of a fetch.
+    pub fn has_waited(self) -> bool {
+        self.has_waited
+    }
+}
+
 /// Things that happened inside and that the shell reports: only ever grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CacheCounts {
@@ -75,7 +107,7 @@ pub struct CacheCounts {
 }
 
 /// The cache. One owner, one lock.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Cache {
     /// None if the cache is switched off.
     entries: Option<LruCache<StockName, Arc<StockAnswer>>>,
@@ -116,8 +148,11 @@ impl Cache {
 
     /// Looks a stock up: the lease first, then the entry (R11). `now` must have been read after the request arrived.
     pub fn lookup(&mut self, name: &StockName, now: Moment) -> Lookup {
-        self.notice_lapse(now);
-        let ticket = Ticket { session: self.session, leased: self.lease_end.is_some(), epoch: self.epoch };
+        if !broken(Mutant::HitWithoutLease) {
+            self.notice_lapse(now);
+        }
+        let leased = self.lease_end.is_some() || broken(Mutant::FillWithoutLease);
+        let ticket = Ticket { session: self.session, leased, epoch: self.epoch };
         match &mut self.entries {
             Some(entries) if ticket.leased => match entries.get(name) {
                 Some(answer) => Lookup::Hit(Arc::clone(answer)),
@@ -130,8 +165,11 @@ impl Cache {
     /// Offers the answer to a fetch that was sent after `ticket` was given out. Returns whether it was kept (R9).
     pub fn fill(&mut self, ticket: Ticket, answer: &Arc<StockAnswer>, cacheable: bool, now: Moment) -> bool {
         self.notice_lapse(now);
-        let of_this_lease = ticket.leased && ticket.session == self.session && self.lease_end.is_some();
-        if !of_this_lease || ticket.epoch != self.epoch || !cacheable || answer.log_index < self.floor {
+        let of_this_session = ticket.session == self.session || broken(Mutant::FillOfEarlierSession);
+        let of_this_lease = ticket.leased && of_this_session && self.lease_end.is_some();
+        let is_settled = cacheable || broken(Mutant::FillPending);
+        let is_below_floor = answer.log_index < self.floor && !broken(Mutant::FillBelowFloor);
+        if !of_this_lease || ticket.epoch != self.epoch || !is_settled || is_below_floor {
             return false;
         }
         let Some(entries) = &mut self.entries else { return false };
@@ -152,7 +190,7 @@ impl Cache {
             self.floor = self.floor.max(batch.index);
             if batch.names.is_empty() {
                 // The whole inventory is replaced, perhaps at the same log index: no fill from before may be kept.
-                self.epoch += 1;
+                self.epoch += u64::from(!broken(Mutant::FillFromBeforeHealing));
                 self.clear();
             }
             for name in &batch.names {
@@ -179,8 +217,10 @@ impl Cache {
     /// counts from when it granted, which is later, so the holder lets go first.
     pub fn lease_answer(&mut self, reply: &SubscribeReply, asked_at: Moment, now: Moment) {
         self.notice_lapse(now);
-        let end = asked_at.plus(Duration::from_micros(reply.duration_micros));
-        if reply.session == self.session && reply.duration_micros > 0 && end > now {
+        let begin = if broken(Mutant::LeaseFromAnswer) { now } else { asked_at };
+        let end = begin.plus(Duration::from_micros(reply.duration_micros));
+        let is_own = reply.session == self.session || broken(Mutant::AnySessionsAnswer);
+        if is_own && reply.duration_micros > 0 && end > now {
             self.lease_end = Some(self.lease_end.map_or(end, |old| old.max(end)));
         }
     }
@@ -200,7 +240,10 @@ impl Cache {
     fn notice_lapse(&mut self, now: Moment) {
         if self.lease_end.is_some_and(|end| now >= end) {
             self.counts.lapses += 1;
-            self.next_session();
+            self.lease_end = None;
+            if !broken(Mutant::SessionOutlivesLapse) {
+                self.next_session();
+            }
         }
     }
 
@@ -222,5 +265,15 @@ impl Cache {
         let removed = self.entries.as_mut().is_some_and(|entries| entries.pop(name).is_some());
         self.counts.changes += u64::from(removed);
         removed
+    }
+}
+
+/// For searches over states: caches that act alike are equal. What was counted is left out.
+impl Hash for Cache {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.session, self.lease_end, self.floor, self.epoch).hash(state);
+        for (name, answer) in self.entries.iter().flatten() {
+            (name, answer.log_index, answer.stock.version, answer.stock.price).hash(state);
+        }
     }
 }

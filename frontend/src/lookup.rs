@@ -14,7 +14,7 @@ use metrics::{Counter, counter};
 use tokio::sync::watch;
 
 use crate::{
-    cache::{Cache, CacheCounts, Lookup, StockAnswer, Ticket},
+    cache::{Cache, CacheCounts, Lookup, Sharing, StockAnswer, Ticket},
     cache_log::CacheLog,
     catalog::{Catalog, Consistency, Fetched},
 };
@@ -125,14 +125,12 @@ impl Lookups {
     /// # Errors
     /// The catalog's own error, or `catalog_unavailable`.
     pub(crate) async fn stock(&self, name: StockName, id: &RequestId) -> Result<Found, ApiError> {
-        // A fetch that was under way before this lookup arrived may carry an answer that is too old for it (R11): its
-        // end is awaited, and then only the cache is believed. A fetch met after that began after this lookup did.
-        let mut may_share = false;
+        let mut sharing = Sharing::default();
         loop {
             match self.next(name) {
                 Next::Answer(answer) => {
                     // Whoever waited for a fetch was not served from the cache, even if the answer lies there now.
-                    let cache_use = if may_share { CacheUse::Miss } else { CacheUse::Hit };
+                    let cache_use = if sharing.has_waited() { CacheUse::Miss } else { CacheUse::Hit };
                     self.count(cache_use);
                     return Ok(Found { answer, cache_use, stale: false });
                 }
@@ -144,11 +142,11 @@ impl Lookups {
                 }
                 Next::Join(mut landing) => {
                     let landed = landing.wait_for(Option::is_some).await.ok().and_then(|result| result.clone());
-                    if let Some(result) = landed.filter(|_| may_share) {
+                    if let Some(result) = landed.filter(|_| sharing.is_allowed()) {
                         self.count(CacheUse::Miss);
                         return result;
                     }
-                    may_share = true;
+                    sharing.waited();
                 }
             }
         }

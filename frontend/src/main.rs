@@ -57,7 +57,7 @@ struct Args {
     read_consistency: Option<ReadConsistency>,
 }
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let args = Args::parse();
     main_with(&args.common, THREADS, async |shutdown| {
         let config = configured(&args)?;

@@ -7,7 +7,7 @@ use bazaar_service::Clock;
 use tokio::sync::watch;
 
 use crate::{
-    release::{Granted, Release},
+    release::{Granted, Release, read_may_be_answered},
     state_machine::State,
 };
 
@@ -98,7 +98,7 @@ impl Gate {
         self.clock.instant(moment).into()
     }
 
-    /// Waits until `index` is released, in the term in which this replica leads now.
+    /// Waits until a read of `index` may be answered, in the term in which this replica leads now.
     ///
     /// # Errors
     /// If this replica does not lead, or stops leading before that.
@@ -110,7 +110,7 @@ impl Gate {
             if self.term() != Some(term) {
                 return Err(LeadershipLost);
             }
-            if index <= self.released() {
+            if read_may_be_answered(index, self.released()) {
                 return Ok(());
             }
             let next = self.next_change().map(|moment| self.instant(moment));

@@ -5,10 +5,14 @@
 
 use std::time::Duration;
 
-use bazaar_domain::{Moment, config::LeaseConfig};
+use bazaar_domain::{
+    Moment,
+    config::LeaseConfig,
+    mutants::{Mutant, broken},
+};
 
 /// A lease that this leader has given to the catalog.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Grant {
     /// The catalog serves under it only once it has exposed this index.
     floor: u64,
@@ -26,7 +30,7 @@ pub struct Granted {
 }
 
 /// The leader's side of the leases in one term.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Release {
     config: LeaseConfig,
     /// The term in which this replica leads; `None` if it does not.
@@ -48,7 +52,8 @@ impl Release {
     /// This replica holds the votes of a term (R4: the wait starts now, not when it stood for election).
     pub fn lead(&mut self, term: u64, now: Moment) {
         self.term = Some(term);
-        self.predecessors_until = now.plus(self.config.granted(self.config.ttl()));
+        let wait = self.config.granted(self.config.ttl());
+        self.predecessors_until = if broken(Mutant::NoWaitForPredecessors) { now } else { now.plus(wait) };
         self.grants.clear();
     }
 
@@ -68,7 +73,8 @@ impl Release {
     /// grant is on record when this returns, before it is sent (R3).
     pub fn grant(&mut self, quorum_ack_sent_at: Moment, floor: u64, now: Moment) -> Option<Granted> {
         self.term?;
-        let duration = self.config.ttl().checked_sub(now.since(quorum_ack_sent_at)).filter(|left| !left.is_zero())?;
+        let begin = if broken(Mutant::GrantFromNow) { now } else { quorum_ack_sent_at };
+        let duration = self.config.ttl().checked_sub(now.since(begin)).filter(|left| !left.is_zero())?;
         self.grants.retain(|grant| grant.end > now);
         self.grants.push(Grant { floor, end: now.plus(self.config.granted(duration)) });
         Some(Granted { duration, floor })
@@ -87,8 +93,10 @@ impl Release {
     /// Everything up to the returned index is released at `now` (R3, R4).
     pub fn released(&self, now: Moment) -> u64 {
         let without_ack = match self.term {
-            Some(_) if now >= self.predecessors_until => {
-                self.grants.iter().filter(|grant| grant.end > now).map(|grant| grant.floor).min().unwrap_or(u64::MAX)
+            Some(_) if now >= self.predecessors_until && !broken(Mutant::ReleaseOnlyByAck) => {
+                let running = self.grants.iter().filter(|grant| grant.end > now);
+                let holds_back = running.filter(|_| !broken(Mutant::ReleaseDespiteGrants));
+                holds_back.map(|grant| grant.floor).min().unwrap_or(u64::MAX)
             }
             Some(_) | None => 0,
         };
@@ -101,6 +109,21 @@ impl Release {
         let ends = self.grants.iter().map(|grant| grant.end);
         ends.chain([self.predecessors_until]).filter(|moment| *moment > now).min()
     }
+
+    /// Forgets what cannot matter any more from `now` on, so that states that act alike are equal: a search over
+    /// states visits them once.
+    pub fn forget_past(&mut self, now: Moment) {
+        self.grants.retain(|grant| grant.end > now);
+        self.grants.dedup();
+        if self.predecessors_until <= now {
+            self.predecessors_until = Moment::ZERO;
+        }
+    }
+}
+
+/// Whether an order read that shows everything up to `index` may be answered (R5).
+pub fn read_may_be_answered(index: u64, released: u64) -> bool {
+    index <= released || broken(Mutant::ReadsSkipTheGate)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Instant};
 use bazaar_domain::{
     ApiError, ErrorKind, ReplicaId, TradeFate,
     api::{Role, ServiceAddress},
+    mutants::{Mutant, broken},
 };
 use openraft::{Instant as _, ServerState, TokioInstant};
 
@@ -90,8 +91,9 @@ impl Standing {
                 None => refuse(ErrorKind::NoLeader, "no leader is known; an election is under way".into()),
             };
         }
+        let is_complete = self.own_term_applied || broken(Mutant::GrantBeforeOwnTerm);
         match self.quorum_ack_age_ms(now) {
-            Some(age) if age <= quorum_ack_age_max_ms && self.own_term_applied => Ok(()),
+            Some(age) if age <= quorum_ack_age_max_ms && is_complete => Ok(()),
             Some(age) if age > quorum_ack_age_max_ms => {
                 refuse(ErrorKind::NoQuorum, format!("the leader has not heard from a quorum for {age} ms"))
             }

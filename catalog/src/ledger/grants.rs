@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use bazaar_domain::Moment;
+use bazaar_domain::{
+    Moment,
+    mutants::{Mutant, broken},
+};
 
 /// Most grants kept at a time. One in five is enough for one leader; forgetting one only makes the catalog more
 /// careful.
 const GRANTS_MAX: usize = 64;
 
 /// A lease of the catalog.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Grant {
     /// The catalog may use it only once it has exposed this log index.
     floor: u64,
@@ -18,7 +21,7 @@ struct Grant {
 }
 
 /// All leases of the catalog that may still matter.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(super) struct Grants(Vec<Grant>);
 
 impl Grants {
@@ -36,8 +39,14 @@ impl Grants {
 
     /// How long the longest lease lasts that can be used at this exposed index; zero if there is none.
     pub(super) fn longest(&self, exposed: u64, now: Moment) -> Duration {
-        let usable = self.0.iter().filter(|grant| grant.floor <= exposed);
+        let usable = self.0.iter().filter(|grant| grant.floor <= exposed || broken(Mutant::IgnoreFloor));
         usable.map(|grant| grant.end.since(now)).max().unwrap_or(Duration::ZERO)
+    }
+
+    /// Forgets the leases that are over, and the order in which the others came.
+    pub(super) fn forget_past(&mut self, now: Moment) {
+        self.0.retain(|grant| grant.end > now);
+        self.0.sort_unstable();
     }
 
     /// Whether any lease lasts, usable yet or not.

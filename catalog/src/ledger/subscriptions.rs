@@ -8,7 +8,7 @@ use bazaar_domain::{Moment, internal::SubscribeRequest};
 pub const FRONTENDS_MAX: usize = 1_024;
 
 /// The lease of one frontend, as its granter counts it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Subscription {
     /// The session it was given to (R8).
     pub(super) session: u64,
@@ -32,7 +32,7 @@ pub(super) enum Standing {
 }
 
 /// All frontends with a lease. Ordered, so that a simulation sees the same sequence of effects in every run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(super) struct Subscriptions(BTreeMap<u128, Subscription>);
 
 impl Subscriptions {
