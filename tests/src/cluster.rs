@@ -35,6 +35,7 @@ pub enum Name {
 
 /// The replicas of every cluster here.
 pub const REPLICAS: [u64; 3] = [1, 2, 3];
+const REPLICA_BINARY: &str = "bazaar-order-raft";
 /// Most frontends of a cluster here.
 pub const FRONTENDS_MAX: u16 = 4;
 /// What a test stock starts with.
@@ -56,6 +57,8 @@ pub struct Cluster {
     /// What a test added to the configuration.
     more_config: String,
     frontends: u16,
+    /// The rule that catalog and frontends break, if this cluster is there to be found out.
+    mutant: Option<&'static str>,
 }
 
 /// Where a frontend's three ports begin in the block.
@@ -132,6 +135,16 @@ impl Cluster {
         self.wait_all_ready().await
     }
 
+    /// As [`Self::start_with_frontends`], with a catalog and frontends that break a rule (`bazaar_domain::mutants`).
+    ///
+    /// # Errors
+    /// As there, and if they have not been built.
+    pub async fn start_mutant(frontends: u16, mutant: &'static str) -> Result<Self> {
+        let mut cluster = Self { frontends, mutant: Some(mutant), ..Self::prepare("")? };
+        cluster.launch_all().await?;
+        Ok(cluster)
+    }
+
     /// Makes folder, ports and configuration, and starts nothing.
     ///
     /// # Errors
@@ -147,7 +160,7 @@ impl Cluster {
         let client = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).build()?;
         let more_config = more_config.to_owned();
         let (processes, network) = (BTreeMap::new(), None);
-        let cluster = Self { processes, network, folder, ports, client, more_config, frontends: 1 };
+        let cluster = Self { processes, network, folder, ports, client, more_config, frontends: 1, mutant: None };
         cluster.write_config(&REPLICAS)?;
         Ok(cluster)
     }
@@ -227,19 +240,20 @@ impl Cluster {
             arguments.extend(["--data".into(), text(self.data(name))]);
         }
         let binary = match name {
+            Name::Catalog if self.mutant.is_some() => "mutant-catalog",
             Name::Catalog => "bazaar-catalog",
             Name::Frontend(number) => {
                 for (listener, flag) in (0..).zip(["--public", "--internal", "--admin"]) {
                     arguments.extend([flag.into(), self.address(frontend_port(number) + listener)]);
                 }
-                "bazaar-frontend"
+                if self.mutant.is_some() { "mutant-frontend" } else { "bazaar-frontend" }
             }
             Name::Replica(id) => {
                 arguments.extend(["--id".into(), id.to_string()]);
                 if bootstrap {
                     arguments.extend(["--bootstrap".into(), "test-cluster".into()]);
                 }
-                "bazaar-order-raft"
+                REPLICA_BINARY
             }
         };
         (binary, arguments)
@@ -261,7 +275,12 @@ impl Cluster {
         let (binary, arguments) = self.arguments(name, bootstrap);
         let log = self.data(name).with_extension("log");
         let place = self.network.as_ref().map_or(vec![], |network| network.on(Self::host(name)));
-        let prefix: Vec<&str> = place.iter().map(String::as_str).chain(prefix.iter().copied()).collect();
+        let broken = self.mutant.filter(|_| binary != REPLICA_BINARY).map(|mutant| format!("BAZAAR_MUTANT={mutant}"));
+        let place = place.iter().map(String::as_str).chain(prefix.iter().copied());
+        let prefix: Vec<&str> = match &broken {
+            Some(rule) => place.chain(["env", rule]).collect(),
+            None => place.collect(),
+        };
         self.processes.insert(name, Process::start_under(&prefix, binary, arguments, &log)?);
         Ok(())
     }
