@@ -17,12 +17,18 @@ pub(crate) async fn keep(catalog: Arc<Catalog>, leader: Arc<Leader>, every: Dura
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut before = Serving::Silent;
+    let mut shunned_before = 0;
     while shutdown.run_until_cancelled(renew(&catalog, &leader, incarnation, &mut ticks)).await.is_some() {
-        let serving = {
+        let (serving, shunned) = {
             let ledger = catalog.read();
             gauge!("bazaar_catalog_frontends_count").set(ledger.frontends() as f64);
-            ledger.serving(catalog.clock.now())
+            (ledger.serving(catalog.clock.now()), ledger.shunned())
         };
+        gauge!("bazaar_catalog_shunned_frontends_count").set(shunned as f64);
+        if shunned > shunned_before {
+            tracing::warn!(shunned, "a frontend acknowledges too slowly, or not at all: it gets no lease for a while");
+        }
+        shunned_before = shunned;
         gauge!("bazaar_catalog_serving_count").set(if serving == Serving::Yes { 1.0 } else { 0.0 });
         if serving != before {
             log_change(serving, leader.known());

@@ -105,6 +105,11 @@ impl Ledger {
         self.frontends.len()
     }
 
+    /// How many frontends get no lease because of their acks.
+    pub fn shunned(&self) -> usize {
+        self.frontends.shunned()
+    }
+
     /// Whether a published batch can be taken: false if something before it is missing, and the reply then says from
     /// where to send.
     ///
@@ -268,7 +273,11 @@ impl Ledger {
         }
         match self.frontends.standing(request.frontend, request.session) {
             Standing::Older if !broken(Mutant::OlderSessionReplaces) => return Duration::ZERO,
-            Standing::Same if self.owes_too_long(request.frontend, now) => return Duration::ZERO,
+            Standing::Same if self.owes_too_long(request.frontend, now) => {
+                // A new session would be waited for as long again, and the next one too.
+                self.frontends.shun(request.frontend, self.leases.ttl(), now);
+                return Duration::ZERO;
+            }
             Standing::Newer => self.forget(request.frontend),
             Standing::Same | Standing::Older | Standing::Unknown => {}
         }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use bazaar_domain::{
     Cents, ReplicaId, StockName,
-    api::{Data, DigestView, Health, MemberChange, MemberView, Members, StockView},
+    api::{Data, DigestView, Health, MemberChange, Members, ServiceAddress, StockView},
     config::ReplicaConfig,
 };
 use bazaar_service::Caller;
@@ -109,10 +109,11 @@ impl Replica {
         Self { id: config.id, caller: caller.clone(), service: config.service, admin: config.admin }
     }
 
-    /// A member of the cluster, if its addresses are such that can be called.
-    pub fn of_member(member: &MemberView, caller: &Caller) -> Option<Self> {
-        let service = member.service.parse().ok()?;
-        Some(Self { id: member.id, caller: caller.clone(), service, admin: member.admin.parse().ok()? })
+    /// A voter that the configuration does not name, if its address can be called. Its admin
+    /// listener is not known, so what only that can tell fails.
+    pub fn of_voter(voter: &ServiceAddress, caller: &Caller) -> Option<Self> {
+        let service = voter.service.parse().ok()?;
+        Some(Self { id: voter.id, caller: caller.clone(), service, admin: service })
     }
 
     /// `GET /health`.

@@ -111,20 +111,24 @@ impl Catalog {
         Ok(PassedOn { body, log_index: head.get(headers::LOG_INDEX).cloned(), stale: is_stale(&head) })
     }
 
-    /// Whether it answers at all.
+    /// Whether it answers lookups as current now.
     ///
     /// # Errors
-    /// `catalog_unavailable`.
-    pub(crate) async fn answers(&self, id: &RequestId) -> Result<(), ApiError> {
-        self.get("/livez", Consistency::Current, id).await.map(|_| ())
+    /// Its own reason, or `catalog_unavailable`.
+    pub(crate) async fn is_ready(&self, id: &RequestId) -> Result<(), ApiError> {
+        match self.ask("/readyz", Consistency::Current, id).await {
+            Ok(_) => Ok(()),
+            Err(Refusal::Passing(error) | Refusal::Final(error)) => Err(error),
+        }
     }
 
     /// Asks until the catalog can promise its answer, so that a leader's crash is a pause for those who look up, too.
     async fn get(&self, path: &str, consistency: Consistency, id: &RequestId) -> Result<(HeaderMap, Bytes), ApiError> {
         let give_up = Instant::now() + LOOKUP_HELD_MAX;
         let mut refused = match self.ask(path, consistency, id).await {
-            Err(Refusal::Passing(_)) if self.fallback == ReadConsistency::StaleOk => {
-                return self.ask(path, Consistency::Stale, id).await.map_err(Refusal::into_error);
+            Err(Refusal::Passing(error)) if self.fallback == ReadConsistency::StaleOk => {
+                // An error would carry no mark, and an old copy may lack a stock that everybody knows.
+                return self.ask(path, Consistency::Stale, id).await.map_err(|_| error);
             }
             Err(Refusal::Passing(error)) => error,
             Err(Refusal::Final(error)) => return Err(error),
@@ -177,14 +181,6 @@ enum Refusal {
     Passing(ApiError),
     /// Asking again would not help.
     Final(ApiError),
-}
-
-impl Refusal {
-    fn into_error(self) -> ApiError {
-        match self {
-            Self::Passing(error) | Self::Final(error) => error,
-        }
-    }
 }
 
 fn is_stale(head: &HeaderMap) -> bool {

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::json as json_value;
 
 use crate::http::{
-    App, ConsistencyQuery, Timer, answer_stock, json, one_order, request_id,
+    App, ConsistencyQuery, Timer, answer_stock, json, mark_if_stale, one_order, request_id,
     trades::{TradeKey, not_applied, trade_once, trade_response},
 };
 
@@ -47,7 +47,9 @@ pub(crate) async fn flat_stock(app: &App, name: &str, id: &RequestId) -> Result<
                 trade_volume: stock.trade_volume,
                 quantity: stock.quantity,
             };
-            Ok(json(StatusCode::OK, &flat))
+            let mut response = json(StatusCode::OK, &flat);
+            mark_if_stale(&mut response, found.stale);
+            Ok(response)
         }
         Err(error) if error.kind == ErrorKind::StockNotFound => Ok(flat_not_found()),
         Err(error) => Err(error.into()),

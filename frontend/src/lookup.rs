@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bazaar_domain::{
@@ -67,6 +70,8 @@ pub(crate) struct Lookups {
     log: Option<CacheLog>,
     /// One life of this frontend.
     frontend: u128,
+    /// The last answer to a lease request was a refusal.
+    is_refused: AtomicBool,
     counters: Counters,
 }
 
@@ -99,7 +104,15 @@ impl Lookups {
             refused_fills: counter!("bazaar_frontend_cache_refused_fills_total"),
             lease_lapses: counter!("bazaar_frontend_cache_lease_lapses_total"),
         };
-        Self { shelf: Mutex::new(shelf), clock, catalog, log, frontend: rand::random(), counters }
+        Self {
+            shelf: Mutex::new(shelf),
+            clock,
+            catalog,
+            log,
+            frontend: rand::random(),
+            is_refused: AtomicBool::new(false),
+            counters,
+        }
     }
 
     /// The life of this frontend, as the catalog knows it.
@@ -113,6 +126,11 @@ impl Lookups {
 
     pub(crate) fn is_on(&self) -> bool {
         self.shelf().cache.is_on()
+    }
+
+    /// Whether a lease is wanted, and has not been refused.
+    pub(crate) fn waits_for_lease(&self) -> bool {
+        self.is_on() && !self.is_refused.load(Ordering::Relaxed)
     }
 
     /// The end of the present lease.
@@ -181,6 +199,7 @@ impl Lookups {
 
     /// The catalog's answer to a lease request that was sent at `asked_at`.
     pub(crate) fn lease_answer(&self, reply: &SubscribeReply, asked_at: Moment) {
+        self.is_refused.store(reply.duration_micros == 0, Ordering::Relaxed);
         self.change(|shelf, now| shelf.cache.lease_answer(reply, asked_at, now));
     }
 

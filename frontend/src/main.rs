@@ -78,6 +78,9 @@ fn configured(args: &Args) -> Result<ClusterConfig> {
     for address in [&mut part.public, &mut part.internal, &mut part.admin] {
         *address = of_instance(*address, args.instance)?;
     }
+    if let Some(advertised) = &mut part.internal_advertised {
+        *advertised = advertised_by_instance(advertised, args.instance)?;
+    }
     let beside_config = part.cache_log.as_ref().map(|path| numbered(&args.common.beside_config(path), args.instance));
     let cache_log = args.cache_log.clone().or(beside_config);
     part.cache_log = cache_log.map(|path| path.to_string_lossy().into_owned());
@@ -96,6 +99,15 @@ fn of_instance(mut address: SocketAddr, instance: u16) -> Result<SocketAddr> {
     let port = address.port().checked_add((instance - 1) * INSTANCE_PORTS);
     address.set_port(port.with_context(|| format!("frontend {instance} would need a port above 65535"))?);
     Ok(address)
+}
+
+/// Likewise for the `host:port` at which the catalog reaches the internal listener.
+fn advertised_by_instance(advertised: &str, instance: u16) -> Result<String> {
+    let (host, port) = advertised.rsplit_once(':').context("frontend.internal_advertised is host:port")?;
+    let port: u16 = port.parse().context("frontend.internal_advertised is host:port")?;
+    let port = port.checked_add((instance - 1) * INSTANCE_PORTS);
+    let port = port.with_context(|| format!("frontend {instance} would need a port above 65535"))?;
+    Ok(format!("{host}:{port}"))
 }
 
 /// `cache.log` becomes `cache-2.log` for the second frontend.
@@ -121,6 +133,8 @@ mod tests {
         assert_eq!(of_instance(address, 1).unwrap(), address);
         assert_eq!(of_instance(address, 3).unwrap().port(), 8280);
         assert!(of_instance("127.0.0.1:65500".parse().unwrap(), 2).is_err());
+        assert_eq!(advertised_by_instance("shop.example:8081", 2).unwrap(), "shop.example:8181");
+        assert!(advertised_by_instance("shop.example", 2).is_err());
         assert_eq!(numbered(Path::new("logs/cache.log"), 1), Path::new("logs/cache.log"));
         assert_eq!(numbered(Path::new("logs/cache.log"), 2), Path::new("logs/cache-2.log"));
         assert_eq!(numbered(Path::new("cache"), 3), Path::new("cache-3"));

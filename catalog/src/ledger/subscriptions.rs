@@ -9,7 +9,11 @@ pub const FRONTENDS_MAX: usize = 1_024;
 
 /// An ack within this part of the TTL delays nobody worth mentioning.
 const QUICK_ACK_TTL_PART: u32 = 20;
-/// For how many TTLs a frontend gets no lease after its slow acks have cost one TTL in all.
+/// One batch counts as at most this part of the TTL: it may have been the catalog itself that stood still.
+const ONE_BATCH_TTL_PART: u32 = 2;
+/// Delays are added up over so many TTLs.
+const WINDOW_TTLS: u32 = 10;
+/// For how many TTLs a frontend is shunned.
 const SHUNNED_TTLS: u32 = 10;
 
 /// The lease of one frontend, as its granter counts it.
@@ -21,8 +25,25 @@ pub(super) struct Subscription {
     pub(super) lease_end: Moment,
     /// Where the frontend takes invalidations.
     pub(super) internal_address: String,
-    /// By how much its slow acks have delayed batches in this session.
+    slowness: Slowness,
+}
+
+/// How much a frontend's slow acks have delayed batches lately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Slowness {
+    window_end: Moment,
     delay: Duration,
+}
+
+impl Slowness {
+    /// Adds a wait for an ack; returns whether the delays of late are more than a TTL.
+    fn add(&mut self, waited: Duration, ttl: Duration, now: Moment) -> bool {
+        if now >= self.window_end {
+            *self = Self { window_end: now.plus(ttl * WINDOW_TTLS), delay: Duration::ZERO };
+        }
+        self.delay += waited.saturating_sub(ttl / QUICK_ACK_TTL_PART).min(ttl / ONE_BATCH_TTL_PART);
+        self.delay > ttl
+    }
 }
 
 /// How a request relates to what is recorded (R8).
@@ -61,9 +82,6 @@ impl Subscriptions {
     /// Records or extends a lease; never shortens one. False if there are too many frontends.
     pub(super) fn record(&mut self, request: &SubscribeRequest, lease_end: Moment) -> bool {
         if let Some(known) = self.leases.get_mut(&request.frontend) {
-            if known.session != request.session {
-                known.delay = Duration::ZERO;
-            }
             known.session = request.session;
             known.lease_end = known.lease_end.max(lease_end);
             known.internal_address.clone_from(&request.internal_address);
@@ -75,22 +93,31 @@ impl Subscriptions {
         let internal_address = request.internal_address.clone();
         self.leases.insert(
             request.frontend,
-            Subscription { session: request.session, lease_end, internal_address, delay: Duration::ZERO },
+            Subscription { session: request.session, lease_end, internal_address, slowness: Slowness::default() },
         );
         true
     }
 
-    /// Takes note of how long a batch waited for a frontend's ack. One that has cost a TTL in all is not waited for any
-    /// longer than its present lease lasts: it gets no other for a while, and serves without a cache meanwhile.
+    /// Takes note of how long a batch waited for a frontend's ack; one that is slow again and again is shunned.
     pub(super) fn acked_after(&mut self, frontend: u128, waited: Duration, ttl: Duration, now: Moment) {
         let Some(known) = self.leases.get_mut(&frontend) else { return };
-        known.delay += waited.saturating_sub(ttl / QUICK_ACK_TTL_PART);
-        if known.delay > ttl {
-            self.shunned.insert(frontend, now.plus(ttl * SHUNNED_TTLS));
+        if known.slowness.add(waited, ttl, now) {
+            self.shun(frontend, ttl, now);
         }
     }
 
-    /// Whether its acks were so slow that it gets no lease now.
+    /// Gives a frontend no lease for a while: nobody waits for it once the present one is over, and it serves without a
+    /// cache meanwhile.
+    pub(super) fn shun(&mut self, frontend: u128, ttl: Duration, now: Moment) {
+        self.shunned.insert(frontend, now.plus(ttl * SHUNNED_TTLS));
+    }
+
+    /// How many frontends are shunned.
+    pub(super) fn shunned(&self) -> usize {
+        self.shunned.len()
+    }
+
+    /// Whether a frontend gets no lease now.
     pub(super) fn is_shunned(&self, frontend: u128, now: Moment) -> bool {
         self.shunned.get(&frontend).is_some_and(|until| *until > now)
     }

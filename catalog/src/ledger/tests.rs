@@ -351,6 +351,21 @@ fn a_frontend_that_renews_but_never_acks_is_waited_for_a_bounded_time() {
     assert_eq!(renew(&mut ledger, now), 0);
     assert_eq!(ledger.advance(at(now)), Advance::Waits(at(3_000 + AWAKE_MS)));
     assert!(exposed(&ledger.advance(at(3_000 + AWAKE_MS))));
+    // Nor does a new session of it make the next batch wait.
+    ledger.lease_granted("c1", at(4_200), Duration::from_secs(20), 11, at(4_200));
+    assert_eq!(ledger.subscribe(&request(1, 2), at(4_200)).duration_micros, 0);
+    assert_eq!(ledger.shunned(), 1);
+    assert_ne!(ledger.subscribe(&request(1, 2), at(14_000)).duration_micros, 0);
+}
+
+#[test]
+fn one_long_wait_which_may_be_the_catalogs_own_costs_a_frontend_nothing() {
+    let mut ledger = leased_ledger(2_000);
+    ledger.subscribe(&request(1, 5), at(2_000));
+    let sends = ledger.begin(changed(11, vec![stock("A", 90, 2)]), at(2_000));
+    assert!(ledger.acknowledge(ack(&sends[0]), at(4_500)));
+    ledger.lease_granted("c1", at(4_500), Duration::from_secs(1), 10, at(4_500));
+    assert_ne!(ledger.subscribe(&request(1, 6), at(4_500)).duration_micros, 0);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 pub mod sentence;
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, bail};
 use bazaar_domain::{
     ReplicaId,
@@ -33,10 +35,10 @@ pub struct ReplicaRow {
     pub id: ReplicaId,
     /// What it says, if it answers.
     pub health: Option<Health>,
-    /// Whether it takes itself for a voter, and was removed from the cluster.
-    pub removed: bool,
     /// Why it does not.
     pub unreachable: Option<String>,
+    /// Whether it takes itself for a voter, and was removed from the cluster.
+    pub removed: bool,
     /// Log entries behind the leader's last.
     pub lag_entries: Option<u64>,
     /// For how many milliseconds the leader has had the first of them.
@@ -127,11 +129,15 @@ async fn look(context: &Context, config: &ClusterConfig) -> StatusReport {
     let catalog_url = format!("http://{}", config.catalog.service);
     let others = join(ready(caller, &catalog_url), ready(caller, context.frontend.url()));
     let (mut healths, (catalog, frontend)) = join(join_all(replicas.iter().map(Replica::health)), others).await;
+    // The configuration may be older than the membership.
+    let known = healths.iter().flatten().flat_map(|health| &health.voters);
+    let unconfigured: BTreeMap<ReplicaId, Replica> = known
+        .filter(|voter| config.replica(voter.id).is_err())
+        .filter_map(|voter| Some((voter.id, Replica::of_voter(voter, caller)?)))
+        .collect();
+    healths.extend(join_all(unconfigured.values().map(Replica::health)).await);
+    replicas.extend(unconfigured.into_values());
     let members = members(&replicas, &healths).await;
-    let unconfigured = members.iter().filter(|member| config.replica(member.id).is_err());
-    let unconfigured: Vec<Replica> = unconfigured.filter_map(|member| Replica::of_member(member, caller)).collect();
-    healths.extend(join_all(unconfigured.iter().map(Replica::health)).await);
-    replicas.extend(unconfigured);
     let number = healths.iter().flatten().map(|health| health.orders).min().unwrap_or(0);
     let digests = join_all(replicas.iter().zip(&healths).map(async |(replica, health)| match health {
         Ok(_) => replica.digest(number).await.ok().map(|view| view.digest),

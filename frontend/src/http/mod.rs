@@ -15,7 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use bazaar_domain::StockName;
+use bazaar_domain::{StockName, internal::headers};
 use bazaar_service::{ApiFailure, RequestId, http};
 use metrics::{Histogram, histogram};
 use serde::Serialize;
@@ -114,6 +114,13 @@ pub(crate) fn json_bytes(status: StatusCode, body: impl Into<Body>) -> Response 
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// Marks an answer that may be old.
+pub(crate) fn mark_if_stale(response: &mut Response, is_stale: bool) {
+    if is_stale {
+        response.headers_mut().insert(headers::CONSISTENCY, HeaderValue::from_static("stale"));
+    }
 }
 
 /// The request's id, which the edge layer has put there.

@@ -22,10 +22,13 @@ pub(super) async fn leader(State(app): State<Arc<App>>) -> Result<Response, ApiF
 /// `GET /readyz`: trades have a leader to go to, and lookups can be answered.
 pub(crate) async fn readyz(State(app): State<Arc<App>>, request: Request) -> Result<&'static str, ApiFailure> {
     app.gateway.leader().await?;
-    if !app.lookups.is_on() {
-        app.catalog.answers(&request_id(&request)).await?;
-    } else if app.lookups.leased_until().is_none() {
+    if app.lookups.leased_until().is_some() {
+        return Ok("ready\n");
+    }
+    if app.lookups.waits_for_lease() {
         return Err(ApiFailure::new(ErrorKind::CatalogUnavailable, "the catalog has given no lease yet"));
     }
+    // Without a lease lookups go past the cache, and are answered if the catalog can.
+    app.catalog.is_ready(&request_id(&request)).await?;
     Ok("ready\n")
 }

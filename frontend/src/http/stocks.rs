@@ -12,7 +12,7 @@ use bazaar_domain::{StockName, internal::headers};
 use bazaar_service::{ApiFailure, Query, RequestId};
 use serde::Deserialize;
 
-use super::{App, Timer, json_bytes, path_stock, request_id};
+use super::{App, Timer, json_bytes, mark_if_stale, path_stock, request_id};
 use crate::{catalog::Consistency, legacy, lookup::Found};
 
 /// `?consistency=stale`.
@@ -69,9 +69,7 @@ fn stock_response(found: &Found, asked: &HeaderMap) -> Response {
     let head = response.headers_mut();
     head.insert(header::ETAG, found.answer.etag.clone());
     head.insert(headers::CACHE, HeaderValue::from_static(found.cache_use.as_str()));
-    if found.stale {
-        head.insert(headers::CONSISTENCY, HeaderValue::from_static("stale"));
-    }
+    mark_if_stale(&mut response, found.stale);
     response
 }
 
@@ -104,12 +102,9 @@ pub(super) async fn list(
     let _timer = Timer::start(&app.timings.list);
     let stocks = app.catalog.stocks(consistency, &id).await?;
     let mut response = json_bytes(StatusCode::OK, stocks.body);
-    let head = response.headers_mut();
     if let Some(log_index) = stocks.log_index {
-        head.insert(headers::LOG_INDEX, log_index);
+        response.headers_mut().insert(headers::LOG_INDEX, log_index);
     }
-    if stocks.stale {
-        head.insert(headers::CONSISTENCY, HeaderValue::from_static("stale"));
-    }
+    mark_if_stale(&mut response, stocks.stale);
     Ok(response)
 }

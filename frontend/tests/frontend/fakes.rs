@@ -237,9 +237,16 @@ fn catalog_routes(shared: Arc<Shared>) -> Router {
         .route("/stocks/{name}", get(catalog_stock))
         .route("/subscribe", post(subscribe))
         .route("/unsubscribe", post(unsubscribe))
-        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(catalog_ready))
         .with_state(shared);
     edge(routes)
+}
+
+async fn catalog_ready(State(shared): State<Arc<Shared>>) -> Response {
+    if shared.world().catalog_is_current {
+        return "ready\n".into_response();
+    }
+    ApiFailure::new(ErrorKind::NoLeader, "no lease from an order leader").into_response()
 }
 
 async fn catalog_list(State(shared): State<Arc<Shared>>) -> Response {

@@ -55,14 +55,16 @@ async fn a_cache_of_size_0_is_bypassed_and_takes_no_lease() {
 }
 
 #[tokio::test]
-async fn without_a_lease_lookups_bypass_the_cache_and_the_frontend_is_not_ready() {
+async fn without_a_lease_lookups_bypass_the_cache_and_the_frontend_is_as_ready_as_the_catalog() {
     let bazaar = start("", 0).await;
     bazaar.until("a lease request", |world| world.subscribed.is_some()).await;
     for _ in 0..2 {
         assert_eq!(bazaar.get("/stocks/GameStart").await.header("x-cache"), "bypass");
     }
+    bazaar.until_ready().await;
+    bazaar.shared.world().catalog_is_current = false;
     let ready = bazaar.get("/readyz").await;
-    assert_eq!((ready.status, ready.kind().as_str()), (503, "catalog_unavailable"));
+    assert_eq!((ready.status, ready.kind().as_str()), (503, "no_leader"));
 }
 
 #[tokio::test]
@@ -97,6 +99,10 @@ async fn a_frontend_may_be_told_to_answer_with_old_values_by_itself() {
     assert_eq!((cached.header("x-cache"), cached.header("x-consistency")), ("hit", ""));
     let stale = bazaar.get("/stocks/BoarCo").await;
     assert_eq!((stale.status, stale.header("x-consistency")), (200, "stale"));
+    let older_form = bazaar.get("/stocks?stock_name=BoarCo").await;
+    assert_eq!((older_form.status, older_form.header("x-consistency")), (200, "stale"));
+    let unknown = bazaar.get("/stocks/NotInAnOldCopy").await;
+    assert_eq!((unknown.status, unknown.kind().as_str()), (503, "no_leader"), "an old copy cannot know");
     bazaar.shared.world().catalog_is_current = true;
     let current = bazaar.get("/stocks/BoarCo").await;
     assert_eq!((current.header("x-cache"), current.header("x-consistency")), ("miss", ""), "what is old is not kept");
