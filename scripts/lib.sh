@@ -31,6 +31,8 @@ install_missing() {
   command -v setsid >/dev/null || packages+=(util-linux)
   # The program, not the shell's own: the stories of the tests send signals with it.
   type -P kill >/dev/null || packages+=(procps)
+  # The stories about networks make one of namespaces.
+  type -P ip >/dev/null || packages+=(iproute2)
   if [ ${#packages[@]} -gt 0 ]; then
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
       fail "these packages are missing; install them with: sudo apt-get install ${packages[*]}"

@@ -178,6 +178,7 @@ impl Catalog {
             let now = self.clock.now();
             ledger.begin(change, now)
         };
+        let waits_for_acks = !sends.is_empty();
         let mut pushes: FuturesUnordered<_> = sends.into_iter().map(|send| push(self, send)).collect();
         loop {
             let advance = {
@@ -196,6 +197,9 @@ impl Catalog {
             }
         }
         histogram!("bazaar_catalog_exposure_seconds").record(started.elapsed());
+        if waits_for_acks {
+            histogram!("bazaar_catalog_ack_wait_seconds").record(started.elapsed());
+        }
         let index = self.read().exposed();
         gauge!("bazaar_catalog_exposed_index").set(index as f64);
         tracing::debug!(index, "a batch is exposed");

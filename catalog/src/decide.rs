@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bazaar_domain::{
-    Rejection, Stock, StockName,
+    Stock, StockName,
     internal::{ItemStatus, PublishBatch, PublishedEntry, PublishedItem},
     inventory::{decide, decide_listing},
 };
@@ -87,19 +87,13 @@ impl Books {
             PublishedItem::Trade(trade) => decide(stock.as_ref(), trade),
             PublishedItem::Listing(listing) => decide_listing(stock.as_ref(), self.base.listed, listing),
         };
-        if let Ok(next) = decided {
-            self.base.listed += usize::from(stock.is_none());
-            self.changed.insert(name, next);
-        }
-        status(stock.as_ref(), decided)
-    }
-}
-
-fn status(before: Option<&Stock>, decided: Result<Stock, Rejection>) -> ItemStatus {
-    match decided {
-        Ok(next) => ItemStatus { status: 200, stock_version: next.version },
-        Err(rejection) => {
-            ItemStatus { status: rejection.kind().status(), stock_version: before.map_or(0, |stock| stock.version) }
+        match decided {
+            Ok(next) => {
+                self.base.listed += usize::from(stock.is_none());
+                self.changed.insert(name, next);
+                ItemStatus::new(None, Some(&next))
+            }
+            Err(rejection) => ItemStatus::new(Some(rejection), stock.as_ref()),
         }
     }
 }

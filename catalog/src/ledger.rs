@@ -155,8 +155,8 @@ impl Ledger {
         self.applied = change.through;
         self.batches += 1;
         self.frontends.forget_lapsed(now);
-        let is_quiet = change.next.is_blank()
-            || (matches!(change.next, Next::Whole(_)) && broken(Mutant::SnapshotNotInvalidated));
+        let is_quiet =
+            change.next.is_blank() || (matches!(change.next, Next::Whole(_)) && broken(Mutant::SnapshotNotInvalidated));
         let sends = if is_quiet { Vec::new() } else { self.invalidations(&change.next.names()) };
         let waiting = sends.iter().map(|send| (send.frontend, send.batch.session)).collect();
         self.pending = Some(Pending { number: self.batches, next: change.next, started: now, waiting });
@@ -180,7 +180,7 @@ impl Ledger {
 
     /// Takes an ack. It counts only for this life of the catalog, the session that was asked, and the pending batch
     /// (R7); returns whether it did.
-    pub fn acknowledge(&mut self, ack: InvalidationAck) -> bool {
+    pub fn acknowledge(&mut self, ack: InvalidationAck, now: Moment) -> bool {
         let Some(pending) = &mut self.pending else { return false };
         let is_of_this_question = ack.incarnation == self.incarnation
             && ack.batch == pending.number
@@ -188,6 +188,7 @@ impl Ledger {
         let counts = is_of_this_question || broken(Mutant::AnyAckCounts);
         if counts {
             pending.waiting.remove(&ack.frontend);
+            self.frontends.acked_after(ack.frontend, now.since(pending.started), self.leases.ttl(), now);
         }
         counts
     }
@@ -262,6 +263,9 @@ impl Ledger {
 
     fn frontend_lease(&mut self, request: &SubscribeRequest, now: Moment) -> Duration {
         self.forget_lapsed(now);
+        if self.frontends.is_shunned(request.frontend, now) {
+            return Duration::ZERO;
+        }
         match self.frontends.standing(request.frontend, request.session) {
             Standing::Older if !broken(Mutant::OlderSessionReplaces) => return Duration::ZERO,
             Standing::Same if self.owes_too_long(request.frontend, now) => return Duration::ZERO,

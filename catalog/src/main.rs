@@ -32,7 +32,7 @@ struct Args {
     stocks: Option<PathBuf>,
 }
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let args = Args::parse();
     let common = args.common.clone();
     main_with(&common, WORKER_THREADS, |shutdown| start(args, shutdown))

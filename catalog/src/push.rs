@@ -18,11 +18,16 @@ pub(crate) async fn push(catalog: &Catalog, send: SendInvalidation) {
     while catalog.read().owes(&send) {
         let answer = catalog.caller.post::<_, InvalidationAck>(&url, &send.batch, ATTEMPT_TIMEOUT, None).await;
         match answer {
-            Ok(ack) if catalog.write().acknowledge(ack) => return,
+            Ok(ack) if acknowledge(catalog, ack) => return,
             Ok(ack) => tracing::debug!(address = send.address, ?ack, "an ack that does not count"),
             Err(error) => tracing::debug!(address = send.address, %error, "an invalidation was not acknowledged"),
         }
         counter!("bazaar_catalog_push_retries_total").increment(1);
         tokio::time::sleep(RETRY_PAUSE).await;
     }
+}
+
+fn acknowledge(catalog: &Catalog, ack: InvalidationAck) -> bool {
+    let mut ledger = catalog.write();
+    ledger.acknowledge(ack, catalog.clock.now())
 }

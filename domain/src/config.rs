@@ -1,6 +1,6 @@
 //! The two configuration files, `cluster.toml` and `stocks.toml`. Reading them from disk is the caller's part.
 
-use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, str::FromStr, time::Duration};
 
 use serde::Deserialize;
 
@@ -57,6 +57,8 @@ pub struct FrontendConfig {
     pub health_check_interval_ms: u64,
     /// How long a trade is held and retried, in milliseconds.
     pub trade_deadline_ms: u64,
+    /// Whether a lookup may be answered with what the catalog has while that cannot promise to be current.
+    pub read_consistency: ReadConsistency,
     /// Most trades and order reads that wait at a time; more are refused as overload.
     pub queued_trades_max: usize,
     /// Most connections at a time.
@@ -74,8 +76,32 @@ impl Default for FrontendConfig {
             cache_log: None,
             health_check_interval_ms: 500,
             trade_deadline_ms: 10_000,
+            read_consistency: ReadConsistency::Strong,
             queued_trades_max: 65_536,
             connections_max: 20_000,
+        }
+    }
+}
+
+/// What a frontend does with a lookup for which no current answer can be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReadConsistency {
+    /// It refuses it; only a client that says `consistency=stale` gets an old answer.
+    #[default]
+    Strong,
+    /// It answers with what the catalog has, marked as stale.
+    StaleOk,
+}
+
+impl FromStr for ReadConsistency {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "strong" => Ok(Self::Strong),
+            "stale-ok" => Ok(Self::StaleOk),
+            _ => Err("it is 'strong' or 'stale-ok'".into()),
         }
     }
 }

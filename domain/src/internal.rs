@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     api::ServiceAddress,
     command::{Listing, Trade},
-    inventory::Stock,
+    inventory::{Rejection, Stock},
     order::{Decision, Order, StoredOutcome},
     words::{IdempotencyKey, ReplicaId, StockName},
 };
@@ -95,6 +95,19 @@ pub struct ItemStatus {
     pub status: u16,
     /// The stock's version afterwards; 0 if there is no such stock.
     pub stock_version: u64,
+    /// The stock's [`Stock::checksum`] afterwards; 0 if there is no such stock.
+    pub stock_checksum: u32,
+}
+
+impl ItemStatus {
+    /// How an item ended: why it was rejected, if it was, and the stock as it is afterwards, if there is one.
+    pub fn new(rejection: Option<Rejection>, stock: Option<&Stock>) -> Self {
+        Self {
+            status: rejection.map_or(200, |rejection| rejection.kind().status()),
+            stock_version: stock.map_or(0, |stock| stock.version),
+            stock_checksum: stock.map_or(0, Stock::checksum),
+        }
+    }
 }
 
 /// The freshly decided items of one log entry (replays change nothing and are left out).

@@ -29,6 +29,19 @@ pub struct Stock {
     pub max_quantity: Option<u64>,
 }
 
+impl Stock {
+    /// A sum over everything but the name, with which two keepers find that their copies differ. Two stocks that differ
+    /// in one field have different 64-bit states (each step is a bijection), and so almost certainly different sums.
+    /// The step is that of Firefox's hash; it is no defence against malice.
+    pub fn checksum(&self) -> u32 {
+        const MULTIPLIER: u64 = 0x517c_c1b7_2722_0a95;
+        let max_quantity = self.max_quantity.unwrap_or(u64::MAX);
+        let words = [self.price.get(), self.quantity, self.trade_volume, self.version, max_quantity];
+        let sum = words.into_iter().fold(0_u64, |sum, word| (sum.rotate_left(5) ^ word).wrapping_mul(MULTIPLIER));
+        (sum >> 32) as u32
+    }
+}
+
 /// Why a trade or a listing change does not happen. Sticky: the same key gets the same answer for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Rejection {

@@ -6,10 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use bazaar_domain::{
     ApiError, ErrorKind, StockName,
     api::{Data, ErrorBody, StockView},
+    config::ReadConsistency,
     internal::headers,
 };
 use bazaar_service::{CallError, Caller, RequestId};
@@ -54,6 +55,8 @@ pub(crate) struct Fetched {
 pub(crate) struct PassedOn {
     /// The body.
     pub(crate) body: Bytes,
+    /// The log index at which it was current.
+    pub(crate) log_index: Option<HeaderValue>,
     /// Whether the catalog marked it as possibly old.
     pub(crate) stale: bool,
 }
@@ -65,11 +68,13 @@ pub(crate) struct Catalog {
     address: SocketAddr,
     /// A permit for each held lookup that may ask again now.
     held: Arc<Semaphore>,
+    /// What a lookup gets while there is no current answer.
+    fallback: ReadConsistency,
 }
 
 impl Catalog {
-    pub(crate) fn new(caller: Caller, address: SocketAddr) -> Self {
-        Self { caller, address, held: Arc::new(Semaphore::new(HELD_LOOKUPS_ASKING_MAX)) }
+    pub(crate) fn new(caller: Caller, address: SocketAddr, fallback: ReadConsistency) -> Self {
+        Self { caller, address, held: Arc::new(Semaphore::new(HELD_LOOKUPS_ASKING_MAX)), fallback }
     }
 
     /// One stock.
@@ -103,7 +108,7 @@ impl Catalog {
     /// As [`Self::stock`].
     pub(crate) async fn stocks(&self, consistency: Consistency, id: &RequestId) -> Result<PassedOn, ApiError> {
         let (head, body) = self.get("/stocks", consistency, id).await?;
-        Ok(PassedOn { body, stale: is_stale(&head) })
+        Ok(PassedOn { body, log_index: head.get(headers::LOG_INDEX).cloned(), stale: is_stale(&head) })
     }
 
     /// Whether it answers at all.
@@ -118,6 +123,9 @@ impl Catalog {
     async fn get(&self, path: &str, consistency: Consistency, id: &RequestId) -> Result<(HeaderMap, Bytes), ApiError> {
         let give_up = Instant::now() + LOOKUP_HELD_MAX;
         let mut refused = match self.ask(path, consistency, id).await {
+            Err(Refusal::Passing(_)) if self.fallback == ReadConsistency::StaleOk => {
+                return self.ask(path, Consistency::Stale, id).await.map_err(Refusal::into_error);
+            }
             Err(Refusal::Passing(error)) => error,
             Err(Refusal::Final(error)) => return Err(error),
             Ok(answer) => return Ok(answer),
@@ -169,6 +177,14 @@ enum Refusal {
     Passing(ApiError),
     /// Asking again would not help.
     Final(ApiError),
+}
+
+impl Refusal {
+    fn into_error(self) -> ApiError {
+        match self {
+            Self::Passing(error) | Self::Final(error) => error,
+        }
+    }
 }
 
 fn is_stale(head: &HeaderMap) -> bool {

@@ -47,7 +47,7 @@ pub(crate) struct Found {
 }
 
 /// The end of a fetch, shared with those who wait for it.
-type FetchResult = Result<Arc<StockAnswer>, ApiError>;
+type FetchResult = Result<Found, ApiError>;
 type Landing = watch::Receiver<Option<FetchResult>>;
 
 #[derive(Debug)]
@@ -138,14 +138,13 @@ impl Lookups {
                 Next::Fetch(ticket, landing) => {
                     self.count(CacheUse::Miss);
                     let flight = Flight { lookups: self, name, landing };
-                    let answer = flight.run(ticket, id).await?;
-                    return Ok(Found { answer, cache_use: CacheUse::Miss, stale: false });
+                    return flight.run(ticket, id).await;
                 }
                 Next::Join(mut landing) => {
                     let landed = landing.wait_for(Option::is_some).await.ok().and_then(|result| result.clone());
                     if let Some(result) = landed.filter(|_| sharing.is_allowed()) {
                         self.count(CacheUse::Miss);
-                        return result.map(|answer| Found { answer, cache_use: CacheUse::Miss, stale: false });
+                        return result;
                     }
                     sharing.waited();
                 }
@@ -254,13 +253,13 @@ struct Flight<'a> {
 impl Flight<'_> {
     async fn run(self, ticket: Ticket, id: &RequestId) -> FetchResult {
         let fetched = self.lookups.catalog.stock(&self.name, Consistency::Current, id).await;
-        let result = fetched.map(|Fetched { answer, cacheable, .. }| {
+        let result = fetched.map(|Fetched { answer, cacheable, stale }| {
             let answer = Arc::new(answer);
             let kept = self.lookups.change(|shelf, now| shelf.cache.fill(ticket, &answer, cacheable, now));
             if !kept {
                 self.lookups.counters.refused_fills.increment(1);
             }
-            answer
+            Found { answer, cache_use: CacheUse::Miss, stale }
         });
         // The name is freed first: a waiter that misses again must not meet this fetch a second time.
         self.free_name();

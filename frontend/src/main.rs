@@ -1,13 +1,22 @@
 //! The process `bazaar-frontend`.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
-use anyhow::Result;
-use bazaar_domain::config::ClusterConfig;
+use anyhow::{Context, Result};
+use bazaar_domain::config::{ClusterConfig, ReadConsistency};
 use bazaar_frontend::{Listeners, run};
 use bazaar_service::{CommonArgs, bind, start::main_with};
 use clap::Parser;
 
+/// Frontends on one machine, at most: as many as the service ports of the configuration leave room for.
+const INSTANCES_MAX: i64 = 50;
+/// How far the ports of two frontends on one machine are apart.
+const INSTANCE_PORTS: u16 = 100;
 /// Worker threads of the process.
 const THREADS: usize = 2;
 
@@ -17,6 +26,10 @@ const THREADS: usize = 2;
 struct Args {
     #[command(flatten)]
     common: CommonArgs,
+    /// Which of several frontends on this machine: each after the first takes the configuration's ports plus 100, 200, …,
+    /// and its cache log is numbered.
+    #[arg(long, env = "BAZAAR_FRONTEND_INSTANCE", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=INSTANCES_MAX))]
+    instance: u16,
     /// Where clients come.
     #[arg(long, env = "BAZAAR_FRONTEND_PUBLIC", value_name = "ADDRESS")]
     public: Option<SocketAddr>,
@@ -38,9 +51,13 @@ struct Args {
     /// How long a trade is held and retried, in milliseconds.
     #[arg(long, env = "BAZAAR_FRONTEND_TRADE_DEADLINE_MS", value_name = "MS")]
     trade_deadline_ms: Option<u64>,
+    /// What a lookup gets while the catalog cannot promise a current answer: `strong` for an error, `stale-ok` for what
+    /// the catalog has, marked as stale.
+    #[arg(long, env = "BAZAAR_FRONTEND_READ_CONSISTENCY", value_name = "CONSISTENCY")]
+    read_consistency: Option<ReadConsistency>,
 }
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let args = Args::parse();
     main_with(&args.common, THREADS, async |shutdown| {
         let config = configured(&args)?;
@@ -58,7 +75,10 @@ fn main() -> ExitCode {
 fn configured(args: &Args) -> Result<ClusterConfig> {
     let mut config = args.common.load_config()?;
     let part = &mut config.frontend;
-    let beside_config = part.cache_log.as_ref().map(|path| args.common.beside_config(path));
+    for address in [&mut part.public, &mut part.internal, &mut part.admin] {
+        *address = of_instance(*address, args.instance)?;
+    }
+    let beside_config = part.cache_log.as_ref().map(|path| numbered(&args.common.beside_config(path), args.instance));
     let cache_log = args.cache_log.clone().or(beside_config);
     part.cache_log = cache_log.map(|path| path.to_string_lossy().into_owned());
     part.public = args.public.unwrap_or(part.public);
@@ -66,6 +86,43 @@ fn configured(args: &Args) -> Result<ClusterConfig> {
     part.admin = args.admin.unwrap_or(part.admin);
     part.cache_size = args.cache_size.unwrap_or(part.cache_size);
     part.health_check_interval_ms = args.health_check_interval_ms.unwrap_or(part.health_check_interval_ms);
+    part.read_consistency = args.read_consistency.unwrap_or(part.read_consistency);
     part.trade_deadline_ms = args.trade_deadline_ms.unwrap_or(part.trade_deadline_ms);
     Ok(config)
+}
+
+/// The address of a listener of one of several frontends on this machine.
+fn of_instance(mut address: SocketAddr, instance: u16) -> Result<SocketAddr> {
+    let port = address.port().checked_add((instance - 1) * INSTANCE_PORTS);
+    address.set_port(port.with_context(|| format!("frontend {instance} would need a port above 65535"))?);
+    Ok(address)
+}
+
+/// `cache.log` becomes `cache-2.log` for the second frontend.
+fn numbered(path: &Path, instance: u16) -> PathBuf {
+    if instance == 1 {
+        return path.to_owned();
+    }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let name = match path.extension() {
+        Some(extension) => format!("{stem}-{instance}.{}", extension.to_string_lossy()),
+        None => format!("{stem}-{instance}"),
+    };
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_frontend_of_a_machine_has_its_own_ports_and_cache_log() {
+        let address: SocketAddr = "127.0.0.1:8080".parse().unwrap();
+        assert_eq!(of_instance(address, 1).unwrap(), address);
+        assert_eq!(of_instance(address, 3).unwrap().port(), 8280);
+        assert!(of_instance("127.0.0.1:65500".parse().unwrap(), 2).is_err());
+        assert_eq!(numbered(Path::new("logs/cache.log"), 1), Path::new("logs/cache.log"));
+        assert_eq!(numbered(Path::new("logs/cache.log"), 2), Path::new("logs/cache-2.log"));
+        assert_eq!(numbered(Path::new("cache"), 3), Path::new("cache-3"));
+    }
 }

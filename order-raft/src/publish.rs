@@ -247,11 +247,13 @@ mod tests {
     }
 
     #[test]
-    fn a_different_status_or_version_is_a_divergence() {
-        let ok = ItemStatus { status: 200, stock_version: 5 };
-        let other = ItemStatus { status: 409, stock_version: 4 };
+    fn a_different_status_version_or_content_is_a_divergence() {
+        let ok = ItemStatus { status: 200, stock_version: 5, stock_checksum: 77 };
+        let other = ItemStatus { status: 409, ..ok };
+        let differs = ItemStatus { stock_checksum: 78, ..ok };
         assert_eq!(first_divergence(&[(7, &[ok])], &[(7, vec![ok])]), None);
         assert_eq!(first_divergence(&[(7, &[ok])], &[(7, vec![other])]), Some((7, Some(ok), Some(other))));
+        assert_eq!(first_divergence(&[(7, &[ok])], &[(7, vec![differs])]), Some((7, Some(ok), Some(differs))));
         assert_eq!(first_divergence(&[(7, &[ok])], &[(7, vec![])]), Some((7, Some(ok), None)));
     }
 }

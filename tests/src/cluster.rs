@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     fs,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
+    network::{Host, Network},
     ports::Ports,
     process::Process,
     wait::{LOOK_EVERY, WAIT_MAX},
@@ -27,12 +29,15 @@ pub enum Name {
     Replica(u64),
     /// The catalog.
     Catalog,
-    /// The frontend.
-    Frontend,
+    /// A frontend, from 1; most stories have only the first one.
+    Frontend(u16),
 }
 
 /// The replicas of every cluster here.
 pub const REPLICAS: [u64; 3] = [1, 2, 3];
+const REPLICA_BINARY: &str = "bazaar-order-raft";
+/// Most frontends of a cluster here.
+pub const FRONTENDS_MAX: u16 = 4;
 /// What a test stock starts with.
 pub const LISTED_QUANTITY: u64 = 1_000_000;
 const STOCKS: [&str; 10] = ["S0", "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9"];
@@ -44,16 +49,40 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Cluster {
     // Before the folder, so that the processes are gone when it is removed.
     processes: BTreeMap<Name, Process>,
+    /// Without one, all processes are on this machine's own loopback.
+    network: Option<Network>,
     folder: TempDir,
     ports: Ports,
     client: reqwest::Client,
     /// What a test added to the configuration.
     more_config: String,
+    frontends: u16,
+    /// The rule that catalog and frontends break, if this cluster is there to be found out.
+    mutant: Option<&'static str>,
+}
+
+/// Where a frontend's three ports begin in the block.
+fn frontend_port(frontend: u16) -> u16 {
+    if frontend == 1 { 1 } else { replica_port(6) + 3 * (frontend - 2) }
 }
 
 /// Where a replica's three ports begin in the block.
 fn replica_port(id: u64) -> u16 {
     4 + 3 * u16::try_from(id - 1).expect("replicas are 1 to 5")
+}
+
+/// Where a process's ports begin in the block; the first one tells whether it is ready.
+fn first_port(name: Name) -> u16 {
+    match name {
+        Name::Catalog => 0,
+        Name::Frontend(number) => frontend_port(number),
+        Name::Replica(id) => replica_port(id),
+    }
+}
+
+/// The host of the process that a port of the block belongs to: after the catalog's one port, each process has three.
+fn host_of(offset: u16) -> Host {
+    Host(1 + u8::try_from(offset.div_ceil(3)).expect("a block is small"))
 }
 
 impl Cluster {
@@ -70,11 +99,49 @@ impl Cluster {
     /// # Errors
     /// As there.
     pub async fn start_with(more_config: &str) -> Result<Self> {
-        let mut cluster = Self::prepare(more_config)?;
-        for name in Self::names() {
-            cluster.launch(name, true)?;
+        Self::start_with_frontends(1, more_config).await
+    }
+
+    /// As [`Self::start_with`], with so many frontends, up to [`FRONTENDS_MAX`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_with_frontends(frontends: u16, more_config: &str) -> Result<Self> {
+        let mut cluster = Self { frontends, ..Self::prepare(more_config)? };
+        cluster.launch_all().await?;
+        Ok(cluster)
+    }
+
+    /// As [`Self::start_with_frontends`], with each process on a host of its own; `None`, with the reason printed, where
+    /// no network can be laid.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_on_network(frontends: u16) -> Result<Option<Self>> {
+        let prepared = Self { frontends, ..Self::prepare("")? };
+        let hosts: Vec<Host> = prepared.names().map(Self::host).collect();
+        let Some(network) = Network::lay(&hosts)? else { return Ok(None) };
+        let mut cluster = Self { network: Some(network), ..prepared };
+        // Now with the addresses of the hosts.
+        cluster.write_config(&REPLICAS)?;
+        cluster.launch_all().await?;
+        Ok(Some(cluster))
+    }
+
+    async fn launch_all(&mut self) -> Result<()> {
+        for name in self.names() {
+            self.launch(name, true)?;
         }
-        cluster.wait_all_ready().await?;
+        self.wait_all_ready().await
+    }
+
+    /// As [`Self::start_with_frontends`], with a catalog and frontends that break a rule (`bazaar_domain::mutants`).
+    ///
+    /// # Errors
+    /// As there, and if they have not been built.
+    pub async fn start_mutant(frontends: u16, mutant: &'static str) -> Result<Self> {
+        let mut cluster = Self { frontends, mutant: Some(mutant), ..Self::prepare("")? };
+        cluster.launch_all().await?;
         Ok(cluster)
     }
 
@@ -92,7 +159,8 @@ impl Cluster {
         fs::write(folder.path().join("stocks.toml"), stocks)?;
         let client = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).build()?;
         let more_config = more_config.to_owned();
-        let cluster = Self { processes: BTreeMap::new(), folder, ports, client, more_config };
+        let (processes, network) = (BTreeMap::new(), None);
+        let cluster = Self { processes, network, folder, ports, client, more_config, frontends: 1, mutant: None };
         cluster.write_config(&REPLICAS)?;
         Ok(cluster)
     }
@@ -102,7 +170,7 @@ impl Cluster {
     /// # Errors
     /// If it cannot be written.
     pub fn write_config(&self, replicas: &[u64]) -> Result<()> {
-        let address = |offset| format!("127.0.0.1:{}", self.ports.get(offset));
+        let address = |offset| self.address(offset);
         let mut config = format!(
             "{}\n[catalog]\nservice = \"{}\"\n[frontend]\npublic = \"{}\"\ninternal = \"{}\"\nadmin = \"{}\"\n",
             self.more_config,
@@ -121,9 +189,28 @@ impl Cluster {
         Ok(fs::write(self.config(), config)?)
     }
 
+    fn address(&self, offset: u16) -> String {
+        let host = self.network.as_ref().map_or(Ipv4Addr::LOCALHOST, |network| network.address(host_of(offset)));
+        format!("{host}:{}", self.ports.get(offset))
+    }
+
     /// All processes, in the order of a start.
-    pub fn names() -> impl Iterator<Item = Name> {
-        REPLICAS.into_iter().map(Name::Replica).chain([Name::Catalog, Name::Frontend])
+    pub fn names(&self) -> impl Iterator<Item = Name> + use<> {
+        let frontends = (1..=self.frontends).map(Name::Frontend);
+        REPLICAS.into_iter().map(Name::Replica).chain([Name::Catalog]).chain(frontends)
+    }
+
+    /// The host of a process, in a cluster on a network.
+    pub fn host(name: Name) -> Host {
+        host_of(first_port(name))
+    }
+
+    /// The network, if the cluster is on one of its own.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub fn network(&self) -> Result<&Network> {
+        self.network.as_ref().context("this cluster has no network of its own")
     }
 
     /// The cluster's folder.
@@ -141,7 +228,7 @@ impl Cluster {
         self.folder().join(match name {
             Name::Replica(id) => format!("replica-{id}"),
             Name::Catalog => "catalog".into(),
-            Name::Frontend => "frontend".into(),
+            Name::Frontend(number) => format!("frontend-{number}"),
         })
     }
 
@@ -149,18 +236,24 @@ impl Cluster {
     pub fn arguments(&self, name: Name, bootstrap: bool) -> (&'static str, Vec<String>) {
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let mut arguments = vec!["--config".into(), text(self.config())];
-        if name != Name::Frontend {
+        if !matches!(name, Name::Frontend(_)) {
             arguments.extend(["--data".into(), text(self.data(name))]);
         }
         let binary = match name {
+            Name::Catalog if self.mutant.is_some() => "mutant-catalog",
             Name::Catalog => "bazaar-catalog",
-            Name::Frontend => "bazaar-frontend",
+            Name::Frontend(number) => {
+                for (listener, flag) in (0..).zip(["--public", "--internal", "--admin"]) {
+                    arguments.extend([flag.into(), self.address(frontend_port(number) + listener)]);
+                }
+                if self.mutant.is_some() { "mutant-frontend" } else { "bazaar-frontend" }
+            }
             Name::Replica(id) => {
                 arguments.extend(["--id".into(), id.to_string()]);
                 if bootstrap {
                     arguments.extend(["--bootstrap".into(), "test-cluster".into()]);
                 }
-                "bazaar-order-raft"
+                REPLICA_BINARY
             }
         };
         (binary, arguments)
@@ -181,7 +274,14 @@ impl Cluster {
     pub fn launch_under(&mut self, prefix: &[&str], name: Name, bootstrap: bool) -> Result<()> {
         let (binary, arguments) = self.arguments(name, bootstrap);
         let log = self.data(name).with_extension("log");
-        self.processes.insert(name, Process::start_under(prefix, binary, arguments, &log)?);
+        let place = self.network.as_ref().map_or(vec![], |network| network.on(Self::host(name)));
+        let broken = self.mutant.filter(|_| binary != REPLICA_BINARY).map(|mutant| format!("BAZAAR_MUTANT={mutant}"));
+        let place = place.iter().map(String::as_str).chain(prefix.iter().copied());
+        let prefix: Vec<&str> = match &broken {
+            Some(rule) => place.chain(["env", rule]).collect(),
+            None => place.collect(),
+        };
+        self.processes.insert(name, Process::start_under(&prefix, binary, arguments, &log)?);
         Ok(())
     }
 
@@ -268,27 +368,27 @@ impl Cluster {
 
     /// `http://host:port` of the listener that tells whether a process is ready.
     pub fn url_of(&self, name: Name) -> String {
-        let offset = match name {
-            Name::Catalog => 0,
-            Name::Frontend => 1,
-            Name::Replica(id) => replica_port(id),
-        };
-        format!("http://127.0.0.1:{}", self.ports.get(offset))
+        format!("http://{}", self.address(first_port(name)))
     }
 
     /// `http://host:port` of a replica's admin listener.
     pub fn admin_url(&self, id: u64) -> String {
-        format!("http://127.0.0.1:{}", self.ports.get(replica_port(id) + 2))
+        format!("http://{}", self.address(replica_port(id) + 2))
     }
 
-    /// Where the frontend shows its metrics.
-    pub fn frontend_metrics_url(&self) -> String {
-        format!("http://127.0.0.1:{}/metrics", self.ports.get(3))
+    /// Where a process shows its metrics.
+    pub fn metrics_url(&self, name: Name) -> String {
+        let offset = match name {
+            Name::Catalog => 0,
+            Name::Frontend(number) => frontend_port(number) + 2,
+            Name::Replica(id) => replica_port(id) + 2,
+        };
+        format!("http://{}/metrics", self.address(offset))
     }
 
     /// `http://host:port` of the frontend, where clients come.
     pub fn url(&self) -> String {
-        self.url_of(Name::Frontend)
+        self.url_of(Name::Frontend(1))
     }
 
     /// Waits until a process is ready.
@@ -316,7 +416,7 @@ impl Cluster {
     /// # Errors
     /// If something does not become ready.
     pub async fn wait_all_ready(&mut self) -> Result<()> {
-        for name in Self::names() {
+        for name in self.names() {
             self.wait_ready(name).await?;
         }
         Ok(())

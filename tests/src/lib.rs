@@ -2,9 +2,14 @@
 //!
 //! Everything waits for conditions with a bound; nothing sleeps for luck. `scripts/test` builds the binaries first.
 
+pub mod chaos;
 pub mod cluster;
+pub mod history;
+pub mod network;
 pub mod ports;
 pub mod process;
+pub mod recorder;
+pub mod traffic;
 pub mod wait;
 
 pub use cluster::{Cluster, Name};

@@ -5,7 +5,7 @@ use std::{fs::File, net::TcpListener, ops::Range, os::unix::fs::MetadataExt};
 use anyhow::{Context, Result, bail};
 
 /// Ports of one cluster.
-pub const PORTS_EACH: u16 = 20;
+pub const PORTS_EACH: u16 = 30;
 /// Below the range from which the system takes ports for outgoing connections.
 const ALL_PORTS: Range<u16> = 20_000..30_000;
 

@@ -43,7 +43,7 @@ async fn start_restored(backup: &Path) -> Result<(Cluster, Value)> {
         let made = cluster.data(id);
         fs::rename(data.join(made.file_name().context("a folder without a name")?), made)?;
     }
-    for name in Cluster::names() {
+    for name in cluster.names() {
         cluster.launch(name, false)?;
     }
     cluster.wait_all_ready().await?;

@@ -83,11 +83,11 @@ fn broken_requests() -> Vec<(&'static str, Vec<u8>, &'static [&'static str])> {
 async fn broken_requests_are_refused_and_change_nothing() -> Result<()> {
     let cluster = Cluster::start().await?;
     let before = cluster.stock("S1").await?;
-    for name in [Name::Frontend, Name::Replica(cluster.leader().await?)] {
+    for name in [Name::Frontend(1), Name::Replica(cluster.leader().await?)] {
         for (what, bytes, wanted) in broken_requests() {
             let answer = raw(&address(&cluster, name), &bytes).await?;
             let status = answer.split(' ').nth(1).unwrap_or_default();
-            let refused = wanted.contains(&status) || (status.starts_with('4') && name != Name::Frontend);
+            let refused = wanted.contains(&status) || (status.starts_with('4') && name != Name::Frontend(1));
             ensure!(refused, "{what} at {name:?}: {answer}");
         }
     }
@@ -111,7 +111,7 @@ async fn internal_paths_are_not_on_the_public_listener() -> Result<()> {
 #[tokio::test]
 async fn silent_and_slow_connections_keep_nobody_from_trading() -> Result<()> {
     let cluster = Cluster::start().await?;
-    let address = address(&cluster, Name::Frontend);
+    let address = address(&cluster, Name::Frontend(1));
     let mut silent = Vec::with_capacity(SILENT_CONNECTIONS);
     for number in 0..SILENT_CONNECTIONS {
         let mut stream = TcpStream::connect(&address).await?;

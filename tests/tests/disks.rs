@@ -207,7 +207,7 @@ async fn a_full_disk(leads: bool) -> Result<()> {
     let id = 1;
     // Dropped before the cluster, whose folder it lies in.
     let Some(disk) = SmallDisk::mount(&cluster.data(Name::Replica(id)))? else { return Ok(()) };
-    for name in Cluster::names() {
+    for name in cluster.names() {
         cluster.launch(name, true)?;
     }
     cluster.wait_all_ready().await?;
@@ -585,7 +585,7 @@ async fn a_replica_without_its_log_or_its_identity_refuses() -> Result<()> {
 async fn the_directory_of_another_cluster_is_refused() -> Result<()> {
     let mut one = Cluster::start().await?;
     let mut other = Cluster::prepare("")?;
-    for name in Cluster::names() {
+    for name in one.names() {
         let named: &[&str] = match name {
             Name::Replica(_) => &["env", "BAZAAR_ORDER_BOOTSTRAP=other-cluster"],
             _ => &[],
@@ -630,11 +630,11 @@ async fn a_directory_from_before_a_new_beginning_counts_for_nothing() -> Result<
     let before = cluster.folder().join("before");
     cluster.kill_all()?;
     copied(&cluster.data(name), &before)?;
-    for name in Cluster::names().filter(|name| *name != Name::Frontend) {
+    for name in cluster.names().filter(|name| !matches!(name, Name::Frontend(_))) {
         fs::remove_dir_all(cluster.data(name))?;
     }
     fs::remove_file(cluster.folder().join("acknowledged"))?;
-    for name in Cluster::names() {
+    for name in cluster.names() {
         cluster.launch_under(&["env", "BAZAAR_ORDER_BOOTSTRAP=begun-anew"], name, false)?;
     }
     cluster.wait_all_ready().await?;
@@ -688,7 +688,7 @@ async fn a_wiped_voter_cannot_lose_an_acknowledged_order() -> Result<()> {
     let mut cluster = Cluster::prepare("")?;
     let config = fs::read_to_string(cluster.config())?;
     fs::write(cluster.config(), config.replace("[frontend]\n", "[frontend]\ntrade_deadline_ms = 1000\n"))?;
-    for name in Cluster::names() {
+    for name in cluster.names() {
         cluster.launch(name, true)?;
     }
     cluster.wait_all_ready().await?;

@@ -72,7 +72,7 @@ async fn a_key_reused_for_another_trade_is_refused_and_a_rejection_is_sticky() -
 
 /// How many trades the frontend has sent to a leader so far, by its metrics.
 async fn sent_trades(cluster: &Cluster) -> Result<u64> {
-    let text = cluster.client().get(cluster.frontend_metrics_url()).send().await?.text().await?;
+    let text = cluster.client().get(cluster.metrics_url(Name::Frontend(1))).send().await?.text().await?;
     let line = text.lines().find_map(|line| line.strip_prefix("bazaar_frontend_gateway_sent_trades_total "));
     Ok(line.context("no such meter")?.parse()?)
 }

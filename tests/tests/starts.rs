@@ -20,7 +20,7 @@ fn refused(cluster: &Cluster, name: Name) -> Result<String> {
     refusal(binary_name, &arguments)
 }
 
-const ALL: [Name; 3] = [Name::Replica(1), Name::Catalog, Name::Frontend];
+const ALL: [Name; 3] = [Name::Replica(1), Name::Catalog, Name::Frontend(1)];
 
 #[test]
 fn a_taken_port_is_named() -> Result<()> {

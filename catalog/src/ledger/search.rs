@@ -22,13 +22,16 @@ impl Ledger {
     }
 }
 
-/// The settings and the cluster are left out: they do not change.
+/// The settings and the cluster are left out: they do not change. So are the delays by slow frontends: a refused lease
+/// acts like a lost answer.
 impl Hash for Ledger {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.incarnation, self.applied, self.exposed, self.batches, self.silent_until).hash(state);
         hash_stocks(self.stocks.values(), state);
         self.grants.hash(state);
-        self.frontends.hash(state);
+        for (frontend, known) in self.frontends.iter() {
+            (frontend, known.session, known.lease_end).hash(state);
+        }
         self.pending.is_some().hash(state);
         if let Some(pending) = &self.pending {
             (pending.number, pending.started).hash(state);

@@ -1,14 +1,19 @@
 //! The frontends that may hold the catalog's answers in a cache, and until when.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use bazaar_domain::{Moment, internal::SubscribeRequest};
 
 /// Most frontends that hold a lease at a time; more get none, and serve without a cache.
 pub const FRONTENDS_MAX: usize = 1_024;
 
+/// An ack within this part of the TTL delays nobody worth mentioning.
+const QUICK_ACK_TTL_PART: u32 = 20;
+/// For how many TTLs a frontend gets no lease after its slow acks have cost one TTL in all.
+const SHUNNED_TTLS: u32 = 10;
+
 /// The lease of one frontend, as its granter counts it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Subscription {
     /// The session it was given to (R8).
     pub(super) session: u64,
@@ -16,6 +21,8 @@ pub(super) struct Subscription {
     pub(super) lease_end: Moment,
     /// Where the frontend takes invalidations.
     pub(super) internal_address: String,
+    /// By how much its slow acks have delayed batches in this session.
+    delay: Duration,
 }
 
 /// How a request relates to what is recorded (R8).
@@ -32,12 +39,16 @@ pub(super) enum Standing {
 }
 
 /// All frontends with a lease. Ordered, so that a simulation sees the same sequence of effects in every run.
-#[derive(Debug, Clone, Default, Hash)]
-pub(super) struct Subscriptions(BTreeMap<u128, Subscription>);
+#[derive(Debug, Clone, Default)]
+pub(super) struct Subscriptions {
+    leases: BTreeMap<u128, Subscription>,
+    /// Frontends whose acks were slow, and until when they get no lease. Each had one before, so they are as few.
+    shunned: BTreeMap<u128, Moment>,
+}
 
 impl Subscriptions {
     pub(super) fn standing(&self, frontend: u128, session: u64) -> Standing {
-        match self.0.get(&frontend) {
+        match self.leases.get(&frontend) {
             None => Standing::Unknown,
             Some(known) => match session.cmp(&known.session) {
                 std::cmp::Ordering::Less => Standing::Older,
@@ -49,37 +60,59 @@ impl Subscriptions {
 
     /// Records or extends a lease; never shortens one. False if there are too many frontends.
     pub(super) fn record(&mut self, request: &SubscribeRequest, lease_end: Moment) -> bool {
-        if let Some(known) = self.0.get_mut(&request.frontend) {
+        if let Some(known) = self.leases.get_mut(&request.frontend) {
+            if known.session != request.session {
+                known.delay = Duration::ZERO;
+            }
             known.session = request.session;
             known.lease_end = known.lease_end.max(lease_end);
             known.internal_address.clone_from(&request.internal_address);
             return true;
         }
-        if self.0.len() >= FRONTENDS_MAX {
+        if self.leases.len() >= FRONTENDS_MAX {
             return false;
         }
         let internal_address = request.internal_address.clone();
-        self.0.insert(request.frontend, Subscription { session: request.session, lease_end, internal_address });
+        self.leases.insert(
+            request.frontend,
+            Subscription { session: request.session, lease_end, internal_address, delay: Duration::ZERO },
+        );
         true
     }
 
+    /// Takes note of how long a batch waited for a frontend's ack. One that has cost a TTL in all is not waited for any
+    /// longer than its present lease lasts: it gets no other for a while, and serves without a cache meanwhile.
+    pub(super) fn acked_after(&mut self, frontend: u128, waited: Duration, ttl: Duration, now: Moment) {
+        let Some(known) = self.leases.get_mut(&frontend) else { return };
+        known.delay += waited.saturating_sub(ttl / QUICK_ACK_TTL_PART);
+        if known.delay > ttl {
+            self.shunned.insert(frontend, now.plus(ttl * SHUNNED_TTLS));
+        }
+    }
+
+    /// Whether its acks were so slow that it gets no lease now.
+    pub(super) fn is_shunned(&self, frontend: u128, now: Moment) -> bool {
+        self.shunned.get(&frontend).is_some_and(|until| *until > now)
+    }
+
     pub(super) fn forget(&mut self, frontend: u128) {
-        self.0.remove(&frontend);
+        self.leases.remove(&frontend);
     }
 
     pub(super) fn forget_lapsed(&mut self, now: Moment) {
-        self.0.retain(|_, known| known.lease_end > now);
+        self.leases.retain(|_, known| known.lease_end > now);
+        self.shunned.retain(|_, until| *until > now);
     }
 
     pub(super) fn get(&self, frontend: u128) -> Option<&Subscription> {
-        self.0.get(&frontend)
+        self.leases.get(&frontend)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u128, &Subscription)> {
-        self.0.iter().map(|(frontend, known)| (*frontend, known))
+        self.leases.iter().map(|(frontend, known)| (*frontend, known))
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.leases.len()
     }
 }

@@ -100,9 +100,11 @@ fn a_batch_moves_the_copy_to_its_end_and_answers_each_item() {
     let mut ledger = ledger();
     let items = vec![buy("A", 60), buy("A", 60), buy("nope", 1)];
     let statuses = take(&mut ledger, &batch(10, 14, vec![(12, items), (13, vec![buy("A", 40)])]), at(AWAKE_MS));
-    let status = |status, stock_version| ItemStatus { status, stock_version };
-    let expected = vec![(12, vec![status(200, 2), status(409, 2), status(404, 0)]), (13, vec![status(200, 3)])];
-    assert_eq!(statuses, Some(expected));
+    let statuses = statuses.unwrap();
+    let numbers = statuses
+        .iter()
+        .map(|(index, items)| (*index, items.iter().map(|item| (item.status, item.stock_version)).collect::<Vec<_>>()));
+    assert_eq!(numbers.collect::<Vec<_>>(), [(12, vec![(200, 2), (409, 2), (404, 0)]), (13, vec![(200, 3)])]);
     assert_eq!((ledger.applied(), ledger.exposed()), (14, 14));
     assert_eq!(ledger.lookup(name("A"), at(AWAKE_MS)).value.unwrap().quantity, 0);
 }
@@ -152,14 +154,14 @@ fn a_change_is_exposed_only_when_every_leased_frontend_has_acked() {
     assert_eq!(seen, [(1, 1, "127.0.0.1:1"), (2, 9, "127.0.0.1:2")]);
     assert_eq!((sends[0].batch.index, &sends[0].batch.names), (11, &vec![name("A")]));
     assert!(!exposed(&ledger.advance(at(2_100))));
-    assert!(ledger.acknowledge(ack(&sends[0])) && !ledger.owes(&sends[0]) && ledger.owes(&sends[1]));
+    assert!(ledger.acknowledge(ack(&sends[0]), at(2_000)) && !ledger.owes(&sends[0]) && ledger.owes(&sends[1]));
     assert!(!exposed(&ledger.advance(at(2_101))));
     assert_eq!(
         (ledger.applied(), ledger.reply(Vec::new(), at(2_101)).exposed),
         (11, 10),
         "R7: reported is what is exposed"
     );
-    assert!(ledger.acknowledge(ack(&sends[1])));
+    assert!(ledger.acknowledge(ack(&sends[1]), at(2_000)));
     assert!(exposed(&ledger.advance(at(2_102))));
     assert_eq!(ledger.reply(Vec::new(), at(2_102)).exposed, 11);
 }
@@ -169,15 +171,15 @@ fn an_ack_of_another_life_session_or_batch_or_frontend_does_not_count() {
     let mut ledger = leased_ledger(2_000);
     ledger.subscribe(&request(1, 5), at(2_000));
     let first = ledger.begin(changed(11, vec![stock("A", 90, 2)]), at(2_000));
-    assert!(ledger.acknowledge(ack(&first[0])) && exposed(&ledger.advance(at(2_000))));
+    assert!(ledger.acknowledge(ack(&first[0]), at(2_000)) && exposed(&ledger.advance(at(2_000))));
     let second = ledger.begin(changed(12, vec![stock("A", 80, 3)]), at(2_000));
     let right = ack(&second[0]);
-    assert!(!ledger.acknowledge(ack(&first[0])), "a repeated ack of the batch before");
-    assert!(!ledger.acknowledge(InvalidationAck { incarnation: LIFE + 1, ..right }));
-    assert!(!ledger.acknowledge(InvalidationAck { session: 6, ..right }));
-    assert!(!ledger.acknowledge(InvalidationAck { frontend: 2, ..right }));
+    assert!(!ledger.acknowledge(ack(&first[0]), at(2_000)), "a repeated ack of the batch before");
+    assert!(!ledger.acknowledge(InvalidationAck { incarnation: LIFE + 1, ..right }, at(2_000)));
+    assert!(!ledger.acknowledge(InvalidationAck { session: 6, ..right }, at(2_000)));
+    assert!(!ledger.acknowledge(InvalidationAck { frontend: 2, ..right }, at(2_000)));
     assert!(!exposed(&ledger.advance(at(2_000))));
-    assert!(ledger.acknowledge(right) && exposed(&ledger.advance(at(2_000))));
+    assert!(ledger.acknowledge(right, at(2_000)) && exposed(&ledger.advance(at(2_000))));
 }
 
 #[test]
@@ -241,7 +243,7 @@ fn a_frontend_that_subscribes_during_a_change_is_not_waited_for() {
     ledger.subscribe(&request(1, 1), at(2_000));
     let sends = ledger.begin(changed(11, vec![stock("A", 90, 2)]), at(2_000));
     assert_ne!(ledger.subscribe(&request(2, 1), at(2_001)).duration_micros, 0);
-    ledger.acknowledge(ack(&sends[0]));
+    ledger.acknowledge(ack(&sends[0]), at(2_000));
     assert!(exposed(&ledger.advance(at(2_002))));
 }
 
@@ -315,6 +317,24 @@ fn a_request_of_an_older_session_is_ignored() {
 }
 
 #[test]
+fn a_frontend_that_acks_slowly_costs_one_lease_and_gets_none_for_a_while() {
+    let mut ledger = leased_ledger(2_000);
+    assert_ne!(ledger.subscribe(&request(1, 5), at(2_000)).duration_micros, 0);
+    for (round, begun) in [2_000, 2_300, 2_600, 2_900, 3_200].into_iter().enumerate() {
+        ledger.lease_granted("c1", at(begun), Duration::from_secs(1), 10, at(begun));
+        assert_ne!(ledger.subscribe(&request(1, 5), at(begun)).duration_micros, 0, "round {round}");
+        let sends = ledger.begin(changed(11 + round as u64, vec![stock("A", 90, 2)]), at(begun));
+        assert!(ledger.acknowledge(ack(&sends[0]), at(begun + 299)) && exposed(&ledger.advance(at(begun + 299))));
+    }
+    ledger.lease_granted("c1", at(3_500), Duration::from_secs(20), 10, at(3_500));
+    for session in [5, 6] {
+        assert_eq!(ledger.subscribe(&request(1, session), at(3_500)).duration_micros, 0, "its acks have cost a second");
+    }
+    assert_ne!(ledger.subscribe(&request(2, 1), at(3_500)).duration_micros, 0, "others are not concerned");
+    assert_ne!(ledger.subscribe(&request(1, 6), at(14_000)).duration_micros, 0);
+}
+
+#[test]
 fn a_frontend_that_renews_but_never_acks_is_waited_for_a_bounded_time() {
     let mut ledger = ledger();
     let mut now = 2_000;
@@ -366,7 +386,7 @@ fn a_snapshot_goes_through_invalidation_of_all_stocks_and_replaces_everything() 
     assert!(sends[0].batch.names.is_empty(), "no names stand for all");
     assert!(!exposed(&ledger.advance(at(2_000))));
     assert!(!ledger.lookup(name("B"), at(2_000)).cacheable);
-    ledger.acknowledge(ack(&sends[0]));
+    ledger.acknowledge(ack(&sends[0]), at(2_000));
     assert!(exposed(&ledger.advance(at(2_000))));
     assert_eq!(ledger.lookup(name("B"), at(2_000)).value, None);
     assert_eq!(ledger.lookup(name("A"), at(2_000)).value, Some(stock("A", 7, 9)));

@@ -104,8 +104,12 @@ pub(super) async fn list(
     let _timer = Timer::start(&app.timings.list);
     let stocks = app.catalog.stocks(consistency, &id).await?;
     let mut response = json_bytes(StatusCode::OK, stocks.body);
+    let head = response.headers_mut();
+    if let Some(log_index) = stocks.log_index {
+        head.insert(headers::LOG_INDEX, log_index);
+    }
     if stocks.stale {
-        response.headers_mut().insert(headers::CONSISTENCY, HeaderValue::from_static("stale"));
+        head.insert(headers::CONSISTENCY, HeaderValue::from_static("stale"));
     }
     Ok(response)
 }

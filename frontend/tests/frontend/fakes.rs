@@ -243,8 +243,9 @@ fn catalog_routes(shared: Arc<Shared>) -> Router {
 }
 
 async fn catalog_list(State(shared): State<Arc<Shared>>) -> Response {
-    let views: Vec<StockView> = shared.world().stocks.values().map(StockView::from).collect();
-    axum::Json(Data { data: views }).into_response()
+    let world = shared.world();
+    let views: Vec<StockView> = world.stocks.values().map(StockView::from).collect();
+    ([(headers::LOG_INDEX, world.log_index.to_string())], axum::Json(Data { data: views })).into_response()
 }
 
 async fn catalog_stock(

@@ -88,6 +88,21 @@ async fn stale_lookups_ask_the_catalog_and_are_marked() {
 }
 
 #[tokio::test]
+async fn a_frontend_may_be_told_to_answer_with_old_values_by_itself() {
+    let bazaar = bazaar_with("read_consistency = \"stale-ok\"").await;
+    let current = bazaar.get("/stocks/GameStart").await;
+    assert_eq!((current.status, current.header("x-consistency")), (200, ""));
+    bazaar.shared.world().catalog_is_current = false;
+    let cached = bazaar.get("/stocks/GameStart").await;
+    assert_eq!((cached.header("x-cache"), cached.header("x-consistency")), ("hit", ""));
+    let stale = bazaar.get("/stocks/BoarCo").await;
+    assert_eq!((stale.status, stale.header("x-consistency")), (200, "stale"));
+    bazaar.shared.world().catalog_is_current = true;
+    let current = bazaar.get("/stocks/BoarCo").await;
+    assert_eq!((current.header("x-cache"), current.header("x-consistency")), ("miss", ""), "what is old is not kept");
+}
+
+#[tokio::test]
 async fn a_catalog_that_cannot_be_reached_is_told_as_such() {
     // Port 9 of this machine is not listened on.
     let text = "[catalog]\nservice = \"127.0.0.1:9\"\n[[replica]]\nid = 1\nservice = \"127.0.0.1:10\"\n\
@@ -112,6 +127,7 @@ async fn the_list_of_stocks_comes_from_the_catalog() {
     let answer = bazaar().await.get("/stocks").await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.json()["data"][0]["name"], "BoarCo");
+    assert_eq!(answer.header("x-log-index"), "5", "it says at which log index it is a snapshot");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bazaar_domain::{
-    Command, IdempotencyKey, Listing, Order, Outcome, Rejection, Stock, StockName, Trade, codec,
+    Command, IdempotencyKey, Listing, Order, Outcome, Stock, StockName, Trade, codec,
     digest::Digest,
     internal::{ItemStatus, PublishedEntry, PublishedItem},
     inventory::{decide, decide_listing},
@@ -212,11 +212,8 @@ impl<'a, L: OutcomeLookup> Applier<'a, L> {
                 Outcome::Rejected(rejection) => Some(rejection),
                 Outcome::Accepted { .. } | Outcome::Listed { .. } => None,
             };
-            let version = self.books.stocks.get(&name).map_or(0, |record| record.stock.version);
-            entry.statuses.push(ItemStatus {
-                status: rejection.map_or(200, |rejection: Rejection| rejection.kind().status()),
-                stock_version: version,
-            });
+            let stock = self.books.stocks.get(&name).map(|record| &record.stock);
+            entry.statuses.push(ItemStatus::new(rejection, stock));
             entry.published.items.push(item);
         }
         entry.decisions.push(decision);

@@ -44,11 +44,10 @@ fn decided_directly(items: &[PublishedItem]) -> (HashMap<StockName, Stock>, Vec<
                 (listing.name, decide_listing(before, stocks.len(), listing))
             }
         };
-        let status = result.as_ref().map_or_else(|rejection| rejection.kind().status(), |_| 200);
         if let Ok(next) = result {
             stocks.insert(name, next);
         }
-        ItemStatus { status, stock_version: stocks.get(&name).map_or(0, |stock| stock.version) }
+        ItemStatus::new(result.err(), stocks.get(&name))
     });
     let statuses = statuses.collect();
     (stocks, statuses)

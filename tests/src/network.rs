@@ -1,0 +1,250 @@
+//! A network of its own for a cluster: each host a network namespace, all joined by a bridge, and ways between any two
+//! of them that can be cut, in one direction or in both. It needs Linux, root and `ip` (iproute2).
+
+use std::{
+    fmt::Write as _,
+    io::Write as _,
+    net::Ipv4Addr,
+    path::Path,
+    process::{Command, Stdio, id},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use anyhow::{Context, Result, ensure};
+
+/// Beginning of the names of our namespaces; the number of the test's process follows.
+const NAMESPACE_PREFIX: &str = "bazaar-";
+/// Where `ip netns` keeps the names.
+const NAMESPACES: &str = "/run/netns";
+/// The test itself, as a host.
+const OBSERVER: Host = Host(254);
+/// Nobody's hardware address: the bridge carries a frame for it to everybody, and nobody takes it.
+const NOBODY: u8 = 255;
+/// Subnets that are tried before a test gives up.
+const SUBNETS_TRIED: usize = 64;
+
+/// Networks that this process has laid, for names that are unique among them.
+static LAID: AtomicUsize = AtomicUsize::new(0);
+
+/// A host; its number is the last one of its address, 1 to 253.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Host(pub u8);
+
+/// Hosts that reach each other, and the test that reaches them all; removed when it is dropped.
+///
+/// A way is cut by giving the sender a wrong hardware address for the receiver. So packets are lost without a word, as
+/// in a real network. A route to nowhere would be simpler, but tells the sender at once, by an error of its system call.
+#[derive(Debug)]
+pub struct Network {
+    /// What the names of all namespaces begin with.
+    name: String,
+    subnet: [u8; 3],
+    hosts: Vec<Host>,
+}
+
+impl Network {
+    /// Lays a network for these hosts; `None`, with the reason printed, where that is not possible.
+    ///
+    /// # Errors
+    /// If it is possible, but fails.
+    pub fn lay(hosts: &[Host]) -> Result<Option<Self>> {
+        remove_leftovers();
+        let number = LAID.fetch_add(1, Ordering::Relaxed);
+        let subnet = match free_subnet(number) {
+            Ok(subnet) => subnet,
+            Err(error) => return Ok(skipped(&error)),
+        };
+        let name = format!("{NAMESPACE_PREFIX}{}-{number}", id());
+        // From here on, dropping it removes what has been made so far.
+        let network = Self { name, subnet, hosts: hosts.to_vec() };
+        if let Err(error) = network.lay_bridge() {
+            return Ok(skipped(&error));
+        }
+        for host in hosts {
+            network.join(*host)?;
+        }
+        Ok(Some(network))
+    }
+
+    /// The bridge and the test's own way to it: after this, the machine has shown that it can do what is needed.
+    fn lay_bridge(&self) -> Result<()> {
+        let bridge = self.bridge();
+        ip(&["netns", "add", &bridge], "")?;
+        ip(&["netns", "exec", &bridge, "true"], "")?;
+        ip(&["-n", &bridge, "-batch", "-"], "link add bridge type bridge\nlink set bridge up\n")?;
+        let own = self.own_link();
+        self.connect(OBSERVER, &own, None)?;
+        ip(&["-batch", "-"], &self.settings(OBSERVER, &own)?)
+    }
+
+    /// Makes a host and connects it.
+    fn join(&self, host: Host) -> Result<()> {
+        let namespace = self.namespace(host);
+        ip(&["netns", "add", &namespace], "")?;
+        self.connect(host, "eth0", Some(&namespace))?;
+        ip(&["-n", &namespace, "-batch", "-"], &format!("link set lo up\n{}", self.settings(host, "eth0")?))
+    }
+
+    /// A cable from a host to the bridge.
+    fn connect(&self, host: Host, link: &str, namespace: Option<&str>) -> Result<()> {
+        let (bridge, plug, hardware) = (self.bridge(), format!("host{}", host.0), hardware(host.0));
+        let cable =
+            ["link", "add", link, "address", &hardware, "type", "veth", "peer", "name", &plug, "netns", &bridge];
+        let words = namespace.map_or(vec![], |namespace| vec!["-n", namespace]);
+        ip(&[&words[..], &cable].concat(), "")?;
+        ip(&["-n", &bridge, "link", "set", &plug, "master", "bridge", "up"], "")
+    }
+
+    /// A host's address, and the hardware addresses of all others: nobody ever has to ask for one.
+    fn settings(&self, host: Host, link: &str) -> Result<String> {
+        let mut lines = format!("addr add {}/24 dev {link}\nlink set {link} up\n", self.address(host));
+        for other in self.hosts.iter().copied().chain([OBSERVER]).filter(|other| *other != host) {
+            writeln!(lines, "{}", self.neighbour(link, other, other.0))?;
+        }
+        Ok(lines)
+    }
+
+    fn neighbour(&self, link: &str, of: Host, known_as: u8) -> String {
+        format!("neigh replace {} lladdr {} nud permanent dev {link}", self.address(of), hardware(known_as))
+    }
+
+    fn bridge(&self) -> String {
+        format!("{}-bridge", self.name)
+    }
+
+    fn namespace(&self, host: Host) -> String {
+        format!("{}-{}", self.name, host.0)
+    }
+
+    /// The test's end of its cable. Links have short names, and the subnet is taken by one network only.
+    fn own_link(&self) -> String {
+        format!("bazaar{}-{}", self.subnet[1], self.subnet[2])
+    }
+
+    /// A host's address.
+    pub fn address(&self, host: Host) -> Ipv4Addr {
+        let [a, b, c] = self.subnet;
+        Ipv4Addr::new(a, b, c, host.0)
+    }
+
+    /// What a program is started under to be on a host, see [`crate::process::Process::start_under`].
+    pub fn on(&self, host: Host) -> Vec<String> {
+        ["ip", "netns", "exec"].map(str::to_owned).into_iter().chain([self.namespace(host)]).collect()
+    }
+
+    /// From now on, nothing that one host sends reaches the other. The other direction stays as it is.
+    ///
+    /// # Errors
+    /// If it cannot be cut.
+    pub fn cut(&self, from: Host, to: Host) -> Result<()> {
+        self.tell(from, &self.neighbour("eth0", to, NOBODY))
+    }
+
+    /// Cuts all ways between these hosts and those, in both directions.
+    ///
+    /// # Errors
+    /// If one cannot be cut.
+    pub fn part(&self, these: &[Host], those: &[Host]) -> Result<()> {
+        for this in these {
+            for that in those.iter().filter(|that| *that != this) {
+                self.cut(*this, *that)?;
+                self.cut(*that, *this)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts a host off from all others, except from the test.
+    ///
+    /// # Errors
+    /// If a way cannot be cut.
+    pub fn isolate(&self, host: Host) -> Result<()> {
+        self.part(&[host], &self.hosts)
+    }
+
+    /// Mends all ways.
+    ///
+    /// # Errors
+    /// If one cannot be mended.
+    pub fn heal(&self) -> Result<()> {
+        for from in &self.hosts {
+            let others = self.hosts.iter().filter(|to| *to != from);
+            let lines: Vec<String> = others.map(|to| self.neighbour("eth0", *to, to.0)).collect();
+            self.tell(*from, &lines.join("\n"))?;
+        }
+        Ok(())
+    }
+
+    fn tell(&self, host: Host, lines: &str) -> Result<()> {
+        ip(&["-n", &self.namespace(host), "-batch", "-"], &format!("{lines}\n"))
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        // Errors mean that it is not there. A namespace takes its links with it, and a link its other end; our own goes
+        // first, by name, since a namespace is removed only some time after its name.
+        let _ = ip(&["link", "del", &self.own_link()], "");
+        for namespace in self.hosts.iter().map(|host| self.namespace(*host)).chain([self.bridge()]) {
+            let _ = ip(&["netns", "del", &namespace], "");
+        }
+    }
+}
+
+fn hardware(number: u8) -> String {
+    format!("02:00:00:00:00:{number:02x}")
+}
+
+/// Runs `ip` with these lines as its input.
+fn ip(arguments: &[&str], lines: &str) -> Result<()> {
+    output_of_ip(arguments, lines).map(drop)
+}
+
+fn output_of_ip(arguments: &[&str], lines: &str) -> Result<String> {
+    let mut child = Command::new("ip")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("ip cannot be started (Debian: iproute2)")?;
+    // Few enough for a pipe, so that writing does not wait. One that has ended by then says more itself.
+    let _ = child.stdin.take().context("an input")?.write_all(lines.as_bytes());
+    let output = child.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "ip {} failed: {}", arguments.join(" "), said.trim());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn skipped<T>(error: &anyhow::Error) -> Option<T> {
+    println!("skipped: no network can be made of namespaces: {error:#}");
+    None
+}
+
+/// A subnet to which this machine has no route yet.
+fn free_subnet(number: usize) -> Result<[u8; 3]> {
+    let first = usize::try_from(id())? * 7 + number;
+    for candidate in first..first + SUBNETS_TRIED {
+        let subnet = [10, 200 + u8::try_from(candidate / 256 % 50)?, u8::try_from(candidate % 256)?];
+        let [a, b, c] = subnet;
+        let range = format!("{a}.{b}.{c}.0/24");
+        let inside = output_of_ip(&["-o", "route", "show", "table", "all", "root", &range], "")?;
+        let around = output_of_ip(&["-o", "route", "show", "table", "all", "match", &range], "")?;
+        if inside.is_empty() && around.lines().all(|route| route.starts_with("default")) {
+            return Ok(subnet);
+        }
+    }
+    anyhow::bail!("no subnet of {SUBNETS_TRIED} is free")
+}
+
+/// Removes the namespaces of tests that were killed before they could do so.
+fn remove_leftovers() {
+    let Ok(namespaces) = std::fs::read_dir(NAMESPACES) else { return };
+    for name in namespaces.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
+        let owner = name.strip_prefix(NAMESPACE_PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        if owner.is_some_and(|owner| !Path::new(&format!("/proc/{owner}")).exists()) {
+            // Another test may have removed it meanwhile.
+            let _ = ip(&["netns", "del", &name], "");
+        }
+    }
+}
