@@ -54,9 +54,9 @@ pub fn all() -> Vec<Scenario> {
         },
         Scenario {
             name: "leader-and-cache",
-            about: "the votes go to another replica, with one cache",
-            bounds: Bounds { replicas: 2, elections: 1, ticks: 3, ..base() },
-            goals: &[Goal::Hit, Goal::HitNewValue, Goal::AnsweredBySecondLeader, Goal::DeposedGranted],
+            about: "the votes go to another replica, and the catalog crashes, with one cache",
+            bounds: Bounds { replicas: 2, elections: 1, crashes: 1, has_older_copies: true, ticks: 3, ..base() },
+            goals: &[Goal::HitNewValue, Goal::AnsweredBySecondLeader, Goal::DeposedGranted, Goal::ServedAfterCrash],
         },
         Scenario {
             name: "catalog-crash",
@@ -125,6 +125,20 @@ pub fn all() -> Vec<Scenario> {
             about: "one clock misses one tick, and the margin is one tick",
             bounds: Bounds { missed_ticks: 1, margin_percent: 50, ticks: 4, ..base() },
             goals: &[Goal::Hit, Goal::HitNewValue, Goal::AnsweredWithoutAck],
+        },
+        Scenario {
+            name: "slow-clock-of-leaders",
+            about: "the same with two leaders and no cache",
+            bounds: Bounds {
+                missed_ticks: 1,
+                margin_percent: 50,
+                replicas: 2,
+                elections: 1,
+                frontends: 0,
+                ticks: 5,
+                ..base()
+            },
+            goals: &[Goal::AnsweredWithoutAck, Goal::AnsweredBySecondLeader, Goal::DeposedGranted],
         },
     ]
 }

@@ -270,7 +270,8 @@ impl State {
     }
 
     fn take_ack(&mut self, ack: InvalidationAck, record: &mut Record) {
-        let counts = self.catalog().ledger.acknowledge(ack);
+        let now = self.now(Owner::Catalog);
+        let counts = self.catalog().ledger.acknowledge(ack, now);
         record.goals.add(if counts { Goal::AckCounted } else { Goal::AckIgnored });
         record.note(|| if counts { "it counts".into() } else { "it does not count".into() });
     }

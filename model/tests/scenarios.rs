@@ -3,6 +3,7 @@
 
 use bazaar_domain::mutants::{Mutant, broken};
 use bazaar_model::{
+    bounds::Bounds,
     scenarios::{all, named},
     search::{Order, search},
 };
@@ -43,7 +44,7 @@ hold! {
     nothing_goes_back_with_one_leader: "one-leader",
     nothing_goes_back_with_late_messages: "late-messages",
     nothing_goes_back_with_two_leaders: "two-leaders",
-    nothing_goes_back_with_two_leaders_and_a_cache: "leader-and-cache",
+    nothing_goes_back_with_two_leaders_a_cache_and_a_crash: "leader-and-cache",
     nothing_goes_back_when_the_catalog_crashes: "catalog-crash",
     nothing_goes_back_with_two_leaders_and_crashes_of_the_catalog: "leader-and-crashes",
     nothing_goes_back_with_two_frontends: "two-frontends",
@@ -54,6 +55,17 @@ hold! {
     nothing_goes_back_with_shared_fetches: "shared-fetches",
     nothing_goes_back_with_late_grants: "late-grants",
     nothing_goes_back_with_a_slow_clock: "slow-clock",
+    nothing_goes_back_with_two_leaders_of_which_one_has_a_slow_clock: "slow-clock-of-leaders",
+}
+
+/// The margin is one tick: it covers one that a clock misses, and no more.
+#[test]
+fn a_clock_that_is_slower_than_the_margin_is_found() {
+    for name in ["slow-clock", "slow-clock-of-leaders"] {
+        let bounds = Bounds { missed_ticks: 2, ..named(name).unwrap().bounds };
+        let (violation, trace) = search(&bounds, Order::Breadth, STATES_MAX).violation.unwrap();
+        println!("{name}\n{trace}{violation}");
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ const QUICK_ACK_TTL_PART: u32 = 20;
 const SHUNNED_TTLS: u32 = 10;
 
 /// The lease of one frontend, as its granter counts it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Subscription {
     /// The session it was given to (R8).
     pub(super) session: u64,
@@ -39,7 +39,7 @@ pub(super) enum Standing {
 }
 
 /// All frontends with a lease. Ordered, so that a simulation sees the same sequence of effects in every run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(super) struct Subscriptions {
     leases: BTreeMap<u128, Subscription>,
     /// Frontends whose acks were slow, and until when they get no lease. Each had one before, so they are as few.
