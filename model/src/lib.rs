@@ -11,6 +11,7 @@ pub mod bounds;
 pub mod goals;
 pub mod log;
 pub mod network;
+pub mod part;
 pub mod properties;
 pub mod replica;
 pub mod scenarios;

@@ -3,7 +3,7 @@
 //! An answer that may be given is given at once, and remembered: that makes the demands on all others as strong as any
 //! client could make them, and leaves nothing out, since an answer changes nothing in a process.
 
-use std::{fmt, rc::Rc};
+use std::fmt;
 
 use bazaar_catalog::ledger::Serving;
 use bazaar_domain::{Cents, Moment};
@@ -109,11 +109,11 @@ pub fn observe(state: &mut State, before: &State, record: &mut Record) {
         }
         // Whoever did not change, at an unchanged time and with unchanged demands, answers as before.
         let is_new = shown != shown_before || state.shown != shown || state.spent.ticks != before.spent.ticks;
-        if is_new || !Rc::ptr_eq(&state.catalog, &before.catalog) {
+        if is_new || !state.catalog.is(&before.catalog) {
             answer_at_catalog(state, record);
         }
         for frontend in 0..state.frontends.len() {
-            if is_new || !Rc::ptr_eq(&state.frontends[frontend], &before.frontends[frontend]) {
+            if is_new || !state.frontends[frontend].is(&before.frontends[frontend]) {
                 hit(state, frontend, record);
             }
         }
@@ -174,7 +174,7 @@ fn show_order(state: &mut State, replica: usize, index: u64, by_ack: u64, record
         Content::Trade(stock) => Some((index, stock)),
         Content::Blank => None,
     };
-    let log = Rc::clone(&state.log);
+    let log = state.log.clone();
     for (index, stock) in log.range(state.shown.order_index, index).filter_map(trade) {
         state.shown.order_index = index;
         let version = log.version(stock, index);
@@ -195,7 +195,7 @@ fn show_order(state: &mut State, replica: usize, index: u64, by_ack: u64, record
 /// A lookup at a frontend that has no cache, or no lease.
 fn answer_at_catalog(state: &mut State, record: &mut Record) {
     let now = state.now(Owner::Catalog);
-    let catalog = Rc::clone(&state.catalog);
+    let catalog = state.catalog.clone();
     if catalog.ledger.serving(now) != Serving::Yes {
         return;
     }

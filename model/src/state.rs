@@ -14,6 +14,7 @@ use crate::{
     bounds::Bounds,
     log::{FIRST_INDEX, Log},
     network::Network,
+    part::Part,
     replica::Replica,
 };
 
@@ -131,19 +132,19 @@ pub struct Spent {
 #[derive(Debug, Clone)]
 pub struct State {
     /// What is committed.
-    pub log: Rc<Log>,
+    pub log: Part<Log>,
     /// The newest term.
     pub term: u64,
     /// Who has the votes of the newest term.
     pub votes: usize,
     /// The replicas.
-    pub replicas: Vec<Rc<Replica>>,
+    pub replicas: Vec<Part<Replica>>,
     /// The catalog.
-    pub catalog: Rc<CatalogSide>,
+    pub catalog: Part<CatalogSide>,
     /// The frontends.
-    pub frontends: Vec<Rc<Frontend>>,
+    pub frontends: Vec<Part<Frontend>>,
     /// Messages under way.
-    pub network: Rc<Network>,
+    pub network: Part<Network>,
     /// What clients were shown.
     pub shown: Shown,
     /// How much has happened.
@@ -156,8 +157,8 @@ impl State {
     /// The first replica leads, the catalog is up and holds everything, nobody has a lease.
     pub fn initial(bounds: &Bounds) -> Self {
         let leases = bounds.leases();
-        let leader = Rc::new(Replica::leading(leases));
-        let follower = Rc::new(Replica::following(leases));
+        let leader = Part::new(Replica::leading(leases));
+        let follower = Part::new(Replica::following(leases));
         let log = Log::default();
         let disk = log.copy(bounds.stocks, FIRST_INDEX);
         let mut ledger = Ledger::new(1, leases, disk.clone(), Moment::ZERO);
@@ -166,13 +167,13 @@ impl State {
         let mut replicas = vec![follower; bounds.replicas];
         replicas[0] = leader;
         Self {
-            log: Rc::new(log),
+            log: Part::new(log),
             term: 1,
             votes: 0,
             replicas,
-            catalog: Rc::new(CatalogSide { ledger, disk: Rc::new(disk), exposed: FIRST_INDEX, is_diverged: false }),
-            frontends: vec![Rc::new(frontend); bounds.frontends],
-            network: Rc::default(),
+            catalog: Part::new(CatalogSide { ledger, disk: Rc::new(disk), exposed: FIRST_INDEX, is_diverged: false }),
+            frontends: vec![Part::new(frontend); bounds.frontends],
+            network: Part::new(Network::default()),
             shown: Shown { versions: [1; STOCKS_MAX], order_index: 0, is_healed: false },
             spent: Spent::default(),
             slow: None,
@@ -192,22 +193,22 @@ impl State {
 
     /// A replica, to change.
     pub fn replica(&mut self, replica: usize) -> &mut Replica {
-        Rc::make_mut(&mut self.replicas[replica])
+        self.replicas[replica].change()
     }
 
     /// The catalog, to change.
     pub fn catalog(&mut self) -> &mut CatalogSide {
-        Rc::make_mut(&mut self.catalog)
+        self.catalog.change()
     }
 
     /// A frontend, to change.
     pub fn frontend(&mut self, frontend: usize) -> &mut Frontend {
-        Rc::make_mut(&mut self.frontends[frontend])
+        self.frontends[frontend].change()
     }
 
     /// The messages, to change.
     pub fn network(&mut self) -> &mut Network {
-        Rc::make_mut(&mut self.network)
+        self.network.change()
     }
 
     /// A number that stands for the state; states that act alike have the same.

@@ -18,6 +18,7 @@ use crate::{
     goals::Goal,
     log::{CLUSTER, Content, name, wrong_price},
     network::Message,
+    part::Part,
     properties::{Record, end_lookup, observe},
     replica::Deposed,
     state::{CatalogSide, Flight, Owner, State, Waiter},
@@ -88,14 +89,14 @@ impl State {
         self.catalog().ledger.forget_past(now);
         let mut network = (*self.network).clone();
         network.forget_past(bounds.ttl_ticks, |asker| self.now(asker.map_or(Owner::Catalog, Owner::Frontend)));
-        self.network = Rc::new(network);
+        self.network = Part::new(network);
     }
 
     fn commit(&mut self, bounds: &Bounds) -> Option<()> {
         let leader = &self.replicas[self.votes];
         let term = leader.release.term().filter(|_| leader.admits(self.now(Owner::Replica(self.votes))))?;
         let stock = bounds.trades[self.log.trades()];
-        Rc::make_mut(&mut self.log).append(term, Content::Trade(stock));
+        self.log.change().append(term, Content::Trade(stock));
         Some(())
     }
 
@@ -116,7 +117,7 @@ impl State {
         self.replica(before).deposed = Some(deposed);
         self.term += 1;
         self.votes = replica;
-        let own_first = Rc::make_mut(&mut self.log).append(self.term, Content::Blank);
+        let own_first = self.log.change().append(self.term, Content::Blank);
         let (term, now) = (self.term, self.now(Owner::Replica(replica)));
         self.replica(replica).elected(term, own_first, now);
         Some(())
@@ -200,7 +201,7 @@ impl State {
         let life = self.catalog.ledger.incarnation() + 1;
         let ledger = Ledger::new(life, bounds.leases(), (*disk).clone(), self.now(Owner::Catalog));
         let exposed = ledger.exposed();
-        self.catalog = Rc::new(CatalogSide { ledger, disk, exposed, is_diverged });
+        self.catalog = Part::new(CatalogSide { ledger, disk, exposed, is_diverged });
         self.network().drop_grants();
         Some(())
     }
