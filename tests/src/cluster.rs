@@ -117,8 +117,8 @@ impl Cluster {
     ///
     /// # Errors
     /// As there.
-    pub async fn start_on_network(frontends: u16) -> Result<Option<Self>> {
-        let prepared = Self { frontends, ..Self::prepare("")? };
+    pub async fn start_on_network(frontends: u16, more_config: &str) -> Result<Option<Self>> {
+        let prepared = Self { frontends, ..Self::prepare(more_config)? };
         let hosts: Vec<Host> = prepared.names().map(Self::host).collect();
         let Some(network) = Network::lay(&hosts)? else { return Ok(None) };
         let mut cluster = Self { network: Some(network), ..prepared };

@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -161,6 +162,27 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_catalog_that_lost_a_hundred_thousand_stocks_gets_them_back() -> Result<()> {
+    const LISTED: u64 = 100_000;
+    let mut cluster = Cluster::prepare("")?;
+    let stock = |number| format!("[[stock]]\nname = \"S{number}\"\nprice = 1.5\nquantity = {LISTED_QUANTITY}\n");
+    fs::write(cluster.folder().join("stocks.toml"), (0..LISTED).map(stock).collect::<String>())?;
+    for name in cluster.names() {
+        cluster.launch(name, true)?;
+    }
+    cluster.wait_all_ready().await?;
+    let (status, body) = cluster.trade("before", "S99999", "buy", 7).await?;
+    ensure!(status == StatusCode::OK, "{status} {body}");
+    cluster.kill(Name::Catalog);
+    fs::remove_dir_all(cluster.data(Name::Catalog))?;
+    let started = Instant::now();
+    cluster.restart(Name::Catalog).await?;
+    println!("ready again after {} ms, the silence of 1,100 ms included", started.elapsed().as_millis());
+    ensure!(cluster.stock("S99999").await?["quantity"] == LISTED_QUANTITY - 7);
+    cluster.check(None).await.map(drop)
 }
 
 #[tokio::test]
