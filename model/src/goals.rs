@@ -47,8 +47,8 @@ goals! {
     AckCounted,
     /// an ack was not counted
     AckIgnored,
-    /// a batch was exposed after a lease ended, without an ack
-    ExposedAfterLease,
+    /// a batch was no longer held up since a lease ended, without an ack
+    FreedByLeaseEnd,
     /// a lease lapsed and its frontend got another one
     LeasedAgain,
     /// a lookup took the answer of a fetch that it met

@@ -27,6 +27,7 @@ const CACHED: &[Goal] = &[
     Goal::HitNewValue,
     Goal::FillRefused,
     Goal::AckCounted,
+    Goal::FreedByLeaseEnd,
     Goal::LeasedAgain,
 ];
 

@@ -42,7 +42,7 @@ impl State {
 
     fn act(&mut self, action: Action, bounds: &Bounds, record: &mut Record) -> Option<()> {
         match action {
-            Action::Tick { missed_by } => self.tick(missed_by, bounds),
+            Action::Tick { missed_by } => self.tick(missed_by, bounds, record),
             Action::Commit => self.commit(bounds),
             Action::Apply(replica) => self.apply(replica),
             Action::Elect(replica) => self.elect(replica),
@@ -68,15 +68,24 @@ impl State {
         self.network().drop_stale(life, pending.as_ref());
     }
 
-    fn tick(&mut self, missed_by: Option<Owner>, bounds: &Bounds) -> Option<()> {
+    fn tick(&mut self, missed_by: Option<Owner>, bounds: &Bounds, record: &mut Record) -> Option<()> {
         self.spent.ticks += 1;
         if let Some(owner) = missed_by {
             self.spent.missed_ticks += 1;
             let missed = self.slow.map_or(0, |(_, missed)| missed);
             self.slow = Some((owner, missed + 1));
         }
+        let was_held_up = self.is_held_up();
         self.forget_past(bounds);
+        if was_held_up && !self.is_held_up() {
+            record.goals.add(Goal::FreedByLeaseEnd);
+        }
         Some(())
+    }
+
+    /// Whether a batch waits for an ack.
+    fn is_held_up(&self) -> bool {
+        self.catalog.ledger.pending().is_some_and(|(_, waiting)| !waiting.is_empty())
     }
 
     /// States that differ only in what is over become equal.
