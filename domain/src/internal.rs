@@ -210,7 +210,7 @@ pub struct SubscribeRequest {
 }
 
 /// The catalog's answer to [`SubscribeRequest`]. The frontend counts the lease from when it sent the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SubscribeReply {
     /// Which life of the catalog grants.
     pub incarnation: u64,
@@ -230,7 +230,7 @@ pub struct UnsubscribeRequest {
 }
 
 /// Catalog to frontend, `POST /invalidation`: these stocks are about to change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct InvalidationBatch {
     /// Which life of the catalog asks.
     pub incarnation: u64,
@@ -245,7 +245,7 @@ pub struct InvalidationBatch {
 }
 
 /// The frontend's answer to [`InvalidationBatch`] (R7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct InvalidationAck {
     /// Who answers.
     pub frontend: u128,

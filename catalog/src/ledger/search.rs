@@ -22,16 +22,14 @@ impl Ledger {
     }
 }
 
-/// The settings and the cluster are left out: they do not change. So are the delays by slow frontends: a refused lease
-/// acts like a lost answer.
+/// The settings and the cluster are left out: they do not change. The delays by slow frontends are not: a search that
+/// took a frontend that gets no lease for one that gets some would not look at what that one can do.
 impl Hash for Ledger {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.incarnation, self.applied, self.exposed, self.batches, self.silent_until).hash(state);
         hash_stocks(self.stocks.values(), state);
         self.grants.hash(state);
-        for (frontend, known) in self.frontends.iter() {
-            (frontend, known.session, known.lease_end).hash(state);
-        }
+        self.frontends.hash(state);
         self.pending.is_some().hash(state);
         if let Some(pending) = &self.pending {
             (pending.number, pending.started).hash(state);

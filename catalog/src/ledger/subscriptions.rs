@@ -17,7 +17,7 @@ const WINDOW_TTLS: u32 = 10;
 const SHUNNED_TTLS: u32 = 10;
 
 /// The lease of one frontend, as its granter counts it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Subscription {
     /// The session it was given to (R8).
     pub(super) session: u64,
@@ -60,7 +60,7 @@ pub(super) enum Standing {
 }
 
 /// All frontends with a lease. Ordered, so that a simulation sees the same sequence of effects in every run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(super) struct Subscriptions {
     leases: BTreeMap<u128, Subscription>,
     /// Frontends whose acks were slow, and until when they get no lease. Each had one before, so they are as few.
