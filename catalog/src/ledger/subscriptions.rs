@@ -29,7 +29,7 @@ pub(super) struct Subscription {
 }
 
 /// How much a frontend's slow acks have delayed batches lately.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 struct Slowness {
     window_end: Moment,
     delay: Duration,
