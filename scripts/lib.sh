@@ -22,7 +22,7 @@ have_libclang() {
   compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null && compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null
 }
 
-# Installs the Debian packages that a build and the scripts need, or says exactly which are missing.
+# Installs the Debian packages that a build and the scripts need, and those named beside, or says exactly which are missing.
 install_missing() {
   local packages=()
   command -v cc >/dev/null && command -v c++ >/dev/null && command -v make >/dev/null || packages+=(build-essential)
@@ -32,7 +32,7 @@ install_missing() {
   # The program, not the shell's own: the stories of the tests send signals with it.
   type -P kill >/dev/null || packages+=(procps)
   # The stories about networks make one of namespaces.
-  type -P ip >/dev/null || packages+=(iproute2)
+  case " $* " in *' iproute2 '*) type -P ip >/dev/null || packages+=(iproute2) ;; esac
   if [ ${#packages[@]} -gt 0 ]; then
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
       fail "these packages are missing; install them with: sudo apt-get install ${packages[*]}"

@@ -343,8 +343,8 @@ impl Ledger {
     /// The reply to a publish. During the silence after a start nothing is reported as exposed (R6).
     pub fn reply(&self, statuses: Vec<(u64, Vec<ItemStatus>)>, now: Moment) -> PublishReply {
         let exposed = match now < self.silent_until {
-            _ if broken(Mutant::ReportApplied) => self.applied,
             true => 0,
+            false if broken(Mutant::ReportApplied) => self.applied,
             false => self.exposed,
         };
         PublishReply { incarnation: self.incarnation, applied: self.applied, exposed, statuses }

@@ -15,12 +15,18 @@ const RETRY_PAUSE: Duration = Duration::from_millis(25);
 /// Sends the invalidation again and again until its ack counts, or is not waited for any more.
 pub(crate) async fn push(catalog: &Catalog, send: SendInvalidation) {
     let url = format!("http://{}/invalidation", send.address);
+    let mut is_told = false;
     while catalog.read().owes(&send) {
         let answer = catalog.caller.post::<_, InvalidationAck>(&url, &send.batch, ATTEMPT_TIMEOUT, None).await;
         match answer {
             Ok(ack) if acknowledge(catalog, ack) => return,
             Ok(ack) => tracing::debug!(address = send.address, ?ack, "an ack that does not count"),
-            Err(error) => tracing::debug!(address = send.address, %error, "an invalidation was not acknowledged"),
+            Err(error) if !is_told => {
+                is_told = true;
+                let address = &send.address;
+                tracing::warn!(address, %error, "a frontend does not acknowledge; trades wait for it until its lease ends");
+            }
+            Err(_) => {}
         }
         counter!("bazaar_catalog_push_retries_total").increment(1);
         tokio::time::sleep(RETRY_PAUSE).await;

@@ -203,7 +203,29 @@ async fn listing_changes_go_through_the_leader_and_come_back_published() {
         (r#"{"name":"New","action":"reprice","price":1,"extra":1}"#, 400),
     ];
     for (request, status) in cases {
-        assert_eq!(catalog.post_json("/admin/stocks", request).await.status(), status, "{request}");
+        let answer = catalog.post_json("/admin/stocks", request).await;
+        assert_eq!(answer.status(), status, "{request}");
+        assert_eq!(body(answer).await["error"]["outcome"], "not_applied", "{request}");
     }
+    catalog.stop().await;
+}
+
+#[tokio::test]
+async fn the_key_of_a_listing_change_may_come_in_the_header() {
+    let (cluster, folder) = (Cluster::start().await, tempfile::tempdir().unwrap());
+    let catalog = cluster.catalog(folder.path()).await;
+    catalog.until_listed().await;
+    let restock = async |key: &str, more: &str| {
+        let body = format!(r#"{{"name":"BoarCo","action":"restock","quantity":5{more}}}"#);
+        let request = Caller::new().http().post(format!("{}/admin/stocks", catalog.url));
+        let request = request.header("content-type", "application/json").header("idempotency-key", key);
+        request.body(body).send().await.unwrap()
+    };
+    let first = restock("op-7", "").await;
+    assert_eq!(header(&first, "idempotency-key"), "op-7");
+    let same = restock("op-7", r#","key":"op-7""#).await;
+    assert_eq!((same.status().as_u16(), header(&same, "idempotency-key")), (200, "op-7"));
+    let different = restock("op-7", r#","key":"op-8""#).await;
+    assert_eq!(different.status(), 400);
     catalog.stop().await;
 }

@@ -64,7 +64,7 @@ pub enum Command {
     /// Check that all keepers hold the same orders and stocks, and that nothing is lost, doubled or made up.
     Check(check::CheckArgs),
     /// Show the state of every process, and what the cluster can bear.
-    Status,
+    Status(status::StatusArgs),
     /// Show the members of the cluster, or change them.
     Members(members::MembersArgs),
     /// Take the leader away while clients trade, and say how long no trade was answered.
@@ -141,7 +141,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Trade(args) => trade::run(&context, args).await,
         Command::Order(args) => order::run(&context, args).await,
         Command::Check(args) => check::run(&context, args).await,
-        Command::Status => status::run(&context).await,
+        Command::Status(args) => status::run(&context, args).await,
         Command::Members(args) => members::run(&context, args).await,
         Command::Failover(args) => failover::run(&context, args).await,
         Command::Log(args) => log::run(&context, args).await,

@@ -31,7 +31,7 @@ mutants! {
     LeaseFromAnswer = "lease-from-answer",
     /// R1: a lease is counted from the leader's clock at the grant, not from when the acknowledged heartbeat was sent.
     GrantFromNow = "grant-from-now",
-    /// R1: a leader grants before it has applied an entry of its own term.
+    /// R1: a leader grants, takes trades and serves reads before it has applied an entry of its own term.
     GrantBeforeOwnTerm = "grant-before-own-term",
     /// R2: the catalog uses a grant although it has not exposed its floor.
     IgnoreFloor = "ignore-floor",
@@ -43,7 +43,7 @@ mutants! {
     ReleaseOnlyByAck = "release-only-by-ack",
     /// R4: a new leader does not wait for the leases of its predecessors.
     NoWaitForPredecessors = "no-wait-for-predecessors",
-    /// R5: replays, key lookups and order reads do not wait for the release of what they show.
+    /// R5: order reads do not wait for the release of what they show.
     ReadsSkipTheGate = "reads-skip-the-gate",
     /// R6: a catalog that has just started is not silent.
     NoSilenceAfterStart = "no-silence-after-start",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     body::Body,
     extract::{Form, FromRequest, Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bazaar_domain::{
@@ -20,9 +20,13 @@ use bazaar_service::{
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::json as json_value;
 
-use crate::http::{
-    App, ConsistencyQuery, Timer, answer_stock, json, mark_if_stale, one_order, request_id,
-    trades::{TradeKey, not_applied, trade_once, trade_response},
+use crate::{
+    catalog::Consistency,
+    http::{
+        App, ConsistencyQuery, Timer, answer_stock, json, look_up, mark_if_stale, one_order, request_id,
+        stock_response,
+        trades::{TradeKey, not_applied, trade_once, trade_response},
+    },
 };
 
 #[derive(Serialize)]
@@ -34,11 +38,16 @@ struct FlatStock<'a> {
 }
 
 /// `GET /stocks?stock_name=X`: the stock without a `data` around it.
-pub(crate) async fn flat_stock(app: &App, name: &str, id: &RequestId) -> Result<Response, ApiFailure> {
-    let _timer = Timer::start(&app.timings.lookup);
+pub(crate) async fn flat_stock(
+    app: &App,
+    name: &str,
+    consistency: Consistency,
+    id: &RequestId,
+    asked: &HeaderMap,
+) -> Result<Response, ApiFailure> {
     // A name that no stock can have is, to an older client, a stock that is not there.
     let Ok(name) = StockName::new(name) else { return Ok(flat_not_found()) };
-    match app.lookups.stock(name, id).await {
+    match look_up(app, name, consistency, id).await {
         Ok(found) => {
             let stock = &found.answer.stock;
             let flat = FlatStock {
@@ -47,11 +56,14 @@ pub(crate) async fn flat_stock(app: &App, name: &str, id: &RequestId) -> Result<
                 trade_volume: stock.trade_volume,
                 quantity: stock.quantity,
             };
-            let mut response = json(StatusCode::OK, &flat);
-            mark_if_stale(&mut response, found.stale);
+            let body = serde_json::to_vec(&flat).expect("a stock is plain JSON");
+            Ok(stock_response(&found, asked, body))
+        }
+        Err(error) if error.kind == ErrorKind::StockNotFound => {
+            let mut response = flat_not_found();
+            mark_if_stale(&mut response, consistency == Consistency::Stale);
             Ok(response)
         }
-        Err(error) if error.kind == ErrorKind::StockNotFound => Ok(flat_not_found()),
         Err(error) => Err(error.into()),
     }
 }

@@ -149,20 +149,17 @@ impl Lookups {
                 Next::Answer(answer) => {
                     // Whoever waited for a fetch was not served from the cache, even if the answer lies there now.
                     let cache_use = if sharing.has_waited() { CacheUse::Miss } else { CacheUse::Hit };
-                    self.count(cache_use);
-                    return Ok(Found { answer, cache_use, stale: false });
+                    return self.counted(Ok(Found { answer, cache_use, stale: false }));
                 }
-                Next::Bypass => return self.fetch_past_the_cache(name, id).await,
+                Next::Bypass => return self.fetch_past_the_cache(name, Consistency::Current, id).await,
                 Next::Fetch(ticket, landing) => {
-                    self.count(CacheUse::Miss);
                     let flight = Flight { lookups: self, name, landing };
-                    return flight.run(ticket, id).await;
+                    return self.counted(flight.run(ticket, id).await);
                 }
                 Next::Join(mut landing) => {
                     let landed = landing.wait_for(Option::is_some).await.ok().and_then(|result| result.clone());
                     if let Some(result) = landed.filter(|_| sharing.is_allowed()) {
-                        self.count(CacheUse::Miss);
-                        return result;
+                        return self.counted(result);
                     }
                     sharing.waited();
                 }
@@ -175,8 +172,7 @@ impl Lookups {
     /// # Errors
     /// As [`Self::stock`].
     pub(crate) async fn stale_stock(&self, name: StockName, id: &RequestId) -> Result<Found, ApiError> {
-        let fetched = self.catalog.stock(&name, Consistency::Stale, id).await?;
-        Ok(Found { answer: Arc::new(fetched.answer), cache_use: CacheUse::Bypass, stale: fetched.stale })
+        self.fetch_past_the_cache(name, Consistency::Stale, id).await
     }
 
     /// The catalog's push: these stocks are about to change.
@@ -223,18 +219,25 @@ impl Lookups {
         })
     }
 
-    async fn fetch_past_the_cache(&self, name: StockName, id: &RequestId) -> Result<Found, ApiError> {
-        self.count(CacheUse::Bypass);
-        let fetched = self.catalog.stock(&name, Consistency::Current, id).await?;
-        Ok(Found { answer: Arc::new(fetched.answer), cache_use: CacheUse::Bypass, stale: fetched.stale })
+    async fn fetch_past_the_cache(
+        &self,
+        name: StockName,
+        consistency: Consistency,
+        id: &RequestId,
+    ) -> Result<Found, ApiError> {
+        let Fetched { answer, stale, .. } = self.catalog.stock(&name, consistency, id).await?;
+        self.counted(Ok(Found { answer: Arc::new(answer), cache_use: CacheUse::Bypass, stale }))
     }
 
-    fn count(&self, cache_use: CacheUse) {
-        match cache_use {
-            CacheUse::Hit => self.counters.hits.increment(1),
-            CacheUse::Miss => self.counters.misses.increment(1),
-            CacheUse::Bypass => self.counters.bypasses.increment(1),
+    /// Counts an answer by how it was come by.
+    fn counted(&self, found: Result<Found, ApiError>) -> Result<Found, ApiError> {
+        match found.as_ref().map(|found| found.cache_use) {
+            Ok(CacheUse::Hit) => self.counters.hits.increment(1),
+            Ok(CacheUse::Miss) => self.counters.misses.increment(1),
+            Ok(CacheUse::Bypass) => self.counters.bypasses.increment(1),
+            Err(_) => {}
         }
+        found
     }
 
     /// Runs one change under the lock, with the clock read under it too, and reports what happened.

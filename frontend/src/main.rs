@@ -81,9 +81,9 @@ fn configured(args: &Args) -> Result<ClusterConfig> {
     if let Some(advertised) = &mut part.internal_advertised {
         *advertised = advertised_by_instance(advertised, args.instance)?;
     }
-    let beside_config = part.cache_log.as_ref().map(|path| numbered(&args.common.beside_config(path), args.instance));
+    let beside_config = part.cache_log.as_ref().map(|path| args.common.beside_config(path));
     let cache_log = args.cache_log.clone().or(beside_config);
-    part.cache_log = cache_log.map(|path| path.to_string_lossy().into_owned());
+    part.cache_log = cache_log.map(|path| numbered(&path, args.instance).to_string_lossy().into_owned());
     part.public = args.public.unwrap_or(part.public);
     part.internal = args.internal.unwrap_or(part.internal);
     part.admin = args.admin.unwrap_or(part.admin);

@@ -5,11 +5,11 @@ use std::time::Duration;
 use axum::{
     Json as JsonAnswer,
     extract::State,
-    http::{HeaderName, HeaderValue},
+    http::{HeaderMap, HeaderName, HeaderValue},
     response::{IntoResponse, Response},
 };
 use bazaar_domain::{
-    ApiError, Cents, ErrorKind, IdempotencyKey, Listing, ListingChange, StockName,
+    ApiError, Cents, ErrorKind, IdempotencyKey, Listing, ListingChange, StockName, TradeFate,
     api::Data,
     internal::{SubmitListings, headers},
     limits::TRADE_BODY_BYTES_MAX,
@@ -68,10 +68,13 @@ impl ListingBody {
 /// Has one listing change proposed, and answers with its outcome.
 pub(super) async fn change_listing(
     State(parts): State<Parts>,
-    Json(body): Json<ListingBody, TRADE_BODY_BYTES_MAX>,
+    head: HeaderMap,
+    body: Result<Json<ListingBody, TRADE_BODY_BYTES_MAX>, ApiFailure>,
 ) -> Result<Response, ApiFailure> {
-    let change = body.change()?;
-    let key = body.key.unwrap_or_else(fresh_key);
+    let not_applied = |ApiFailure(error)| ApiFailure(error.with_outcome(TradeFate::NotApplied));
+    let Json(body) = body.map_err(not_applied)?;
+    let change = body.change().map_err(not_applied)?;
+    let key = key_of(&head, body.key).map_err(not_applied)?;
     let shown_key = HeaderValue::from_str(key.as_str()).expect("a key is printable ASCII");
     let request = SubmitListings { listings: vec![Listing { key, name: body.name, change }] };
     let submitted = parts.leader.submit_within(&request, SUBMIT_DEADLINE, &parts.shutdown).await;
@@ -96,6 +99,26 @@ pub(super) async fn change_listing(
         response.headers_mut().insert(HeaderName::from_static(headers::IDEMPOTENCY_REPLAYED), yes);
     }
     Ok(response)
+}
+
+/// The key in the header or in the body; both may be there if they are the same. A new one if there is none.
+fn key_of(head: &HeaderMap, in_body: Option<IdempotencyKey>) -> Result<IdempotencyKey, ApiFailure> {
+    let mut in_head = head.get_all(headers::IDEMPOTENCY_KEY).iter();
+    let (first, second) = (in_head.next(), in_head.next());
+    if second.is_some() {
+        return Err(ApiFailure::invalid("send one idempotency key, not several"));
+    }
+    let invalid = || ApiFailure::invalid("an idempotency key is 1 to 255 printable ASCII characters");
+    let in_head = first
+        .map(|key| key.to_str().ok().and_then(|text| IdempotencyKey::new(text).ok()).ok_or_else(invalid))
+        .transpose()?;
+    match (in_head, in_body) {
+        (Some(head), Some(body)) if head != body => {
+            Err(ApiFailure::invalid("the keys in the header and in the body are two different ones"))
+        }
+        (Some(key), _) | (None, Some(key)) => Ok(key),
+        (None, None) => Ok(fresh_key()),
+    }
 }
 
 fn fresh_key() -> IdempotencyKey {

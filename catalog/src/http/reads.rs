@@ -124,6 +124,10 @@ fn read_headers<T>(reading: &Reading<T>, consistency: Option<Consistency>) -> Re
     let mut extra = HeaderMap::new();
     let is_stale = consistency == Some(Consistency::Stale);
     if is_stale {
+        if reading.index == 0 {
+            // Old is one thing; to say of every stock that it is not there is another.
+            return Err(ApiFailure::new(ErrorKind::CatalogUnavailable, "the catalog holds nothing yet; try again"));
+        }
         extra.insert(HeaderName::from_static(headers::CONSISTENCY), HeaderValue::from_static("stale"));
     } else {
         refuse_unless_current(reading.serving)

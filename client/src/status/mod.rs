@@ -10,6 +10,7 @@ use bazaar_domain::{
     api::{Health, MemberView, Role},
     config::ClusterConfig,
 };
+use clap::Args;
 use futures::future::{join, join_all};
 use serde::Serialize;
 
@@ -47,6 +48,25 @@ pub struct ReplicaRow {
     pub digest: Option<String>,
 }
 
+/// A frontend's row.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FrontendRow {
+    /// `frontend`, `frontend-2` and so on.
+    pub name: String,
+    /// Where it is.
+    pub url: String,
+    /// Why it is not ready; nothing if it is.
+    pub problem: Option<String>,
+}
+
+/// The arguments of `bazaar status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Further frontends to look at, beside the one of --url. May be given several times.
+    #[arg(long = "frontend", value_name = "URL")]
+    pub frontends: Vec<String>,
+}
+
 /// The whole state.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StatusReport {
@@ -56,8 +76,8 @@ pub struct StatusReport {
     pub digest_number: u64,
     /// Why the catalog is not ready; nothing if it is.
     pub catalog: Option<String>,
-    /// Why the frontend is not ready; nothing if it is.
-    pub frontend: Option<String>,
+    /// The frontends that were looked at.
+    pub frontends: Vec<FrontendRow>,
     /// How the cluster is.
     pub state: State,
     /// The same with reasons, in one sentence.
@@ -73,7 +93,8 @@ impl Report for StatusReport {
             replicas.add_row(replica_cells(row));
         }
         let mut others = table(&["PROCESS", "STATE"], colour);
-        for (name, problem) in [("catalog", &self.catalog), ("frontend", &self.frontend)] {
+        let frontends = self.frontends.iter().map(|frontend| (frontend.name.as_str(), &frontend.problem));
+        for (name, problem) in [("catalog", &self.catalog)].into_iter().chain(frontends) {
             let text = problem.as_deref().map_or("ready".into(), |problem| format!("not ready: {problem}"));
             others.add_row([verdict_cell(name, true), verdict_cell(text, problem.is_none())]);
         }
@@ -110,9 +131,9 @@ fn replica_cells(row: &ReplicaRow) -> Vec<comfy_table::Cell> {
 ///
 /// # Errors
 /// If the configuration cannot be read, or the cluster is unavailable.
-pub async fn run(context: &Context) -> Result<()> {
+pub async fn run(context: &Context, args: StatusArgs) -> Result<()> {
     let config = context.cluster()?;
-    let report = look(context, &config).await;
+    let report = look(context, &config, &args.frontends).await;
     context.printer.print(&report);
     if report.state == State::Unavailable {
         bail!(
@@ -123,12 +144,12 @@ pub async fn run(context: &Context) -> Result<()> {
 }
 
 /// Asks every process how it is.
-async fn look(context: &Context, config: &ClusterConfig) -> StatusReport {
+async fn look(context: &Context, config: &ClusterConfig, more_frontends: &[String]) -> StatusReport {
     let caller = context.frontend.caller();
     let mut replicas: Vec<Replica> = config.replicas.iter().map(|replica| Replica::new(replica, caller)).collect();
     let catalog_url = format!("http://{}", config.catalog.service);
-    let others = join(ready(caller, &catalog_url), ready(caller, context.frontend.url()));
-    let (mut healths, (catalog, frontend)) = join(join_all(replicas.iter().map(Replica::health)), others).await;
+    let others = join(ready(caller, &catalog_url), frontends(context, more_frontends));
+    let (mut healths, (catalog, frontends)) = join(join_all(replicas.iter().map(Replica::health)), others).await;
     // The configuration may be older than the membership.
     let known = healths.iter().flatten().flat_map(|health| &health.voters);
     let unconfigured: BTreeMap<ReplicaId, Replica> = known
@@ -149,15 +170,26 @@ async fn look(context: &Context, config: &ClusterConfig) -> StatusReport {
         .zip(healths)
         .map(|(replica, health)| Look { id: replica.id, health: health.map_err(|failure| failure.to_string()) })
         .collect();
-    let [catalog, frontend] = [catalog, frontend].map(|ready| ready.err().map(|failure| failure.to_string()));
-    let Condition { state, sentence, leader_last } = judge(&looks, catalog.as_deref(), frontend.as_deref());
+    let catalog = catalog.err().map(|failure| failure.to_string());
+    let Condition { state, sentence, leader_last } = judge(&looks, catalog.as_deref(), &frontends);
     let voters = voters(&looks);
     let rows = looks.into_iter().zip(digests).map(|(look, digest)| {
         let removed = look.health.as_ref().is_ok_and(|health| is_removed(health, &voters));
         ReplicaRow { removed, ..row(look, digest, leader_last, &members) }
     });
     let replicas = rows.collect();
-    StatusReport { replicas, digest_number: number, catalog, frontend, state, sentence }
+    StatusReport { replicas, digest_number: number, catalog, frontends, state, sentence }
+}
+
+/// Asks the frontend of the command line, and further ones, whether they are ready.
+async fn frontends(context: &Context, more: &[String]) -> Vec<FrontendRow> {
+    let urls = std::iter::once(context.frontend.url()).chain(more.iter().map(String::as_str));
+    let rows = urls.enumerate().map(async |(number, url)| {
+        let name = if number == 0 { "frontend".into() } else { format!("frontend-{}", number + 1) };
+        let problem = ready(context.frontend.caller(), url).await.err().map(|failure| failure.to_string());
+        FrontendRow { name, url: url.to_owned(), problem }
+    });
+    join_all(rows).await
 }
 
 /// The members as the leader sees them: only it knows for how long each of them has lagged.

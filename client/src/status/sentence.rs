@@ -8,6 +8,7 @@ use bazaar_domain::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::FrontendRow;
 use crate::output::counted;
 
 /// How a cluster is.
@@ -58,8 +59,8 @@ pub fn is_removed(health: &Health, voters: &BTreeSet<ReplicaId>) -> bool {
     is_voter(&health) && !voters.contains(&health.id)
 }
 
-/// Decides how the cluster is. For the catalog and the frontend, why they are not ready; nothing if they are.
-pub fn judge(looks: &[Look], catalog: Option<&str>, frontend: Option<&str>) -> Condition {
+/// Decides how the cluster is. For the catalog, why it is not ready; nothing if it is.
+pub fn judge(looks: &[Look], catalog: Option<&str>, frontends: &[FrontendRow]) -> Condition {
     let members = voters(looks);
     let concerns = |look: &&Look| match &look.health {
         Ok(health) => !is_removed(health, &members),
@@ -92,7 +93,11 @@ pub fn judge(looks: &[Look], catalog: Option<&str>, frontend: Option<&str>) -> C
     let working = voters.iter().filter(|health| health.id == leader.id || health.leader == Some(leader.id)).count();
     problems.extend(looks.iter().filter_map(|look| not_following(look, leader.id)));
     problems.extend(catalog.map(|reason| format!("catalog: {reason}")));
-    problems.extend(frontend.map(|reason| format!("frontend: {reason}")));
+    let troubled = frontends.iter().filter_map(|row| Some(format!("{}: {}", row.name, row.problem.as_ref()?)));
+    problems.extend(troubled);
+    if frontends.iter().all(|frontend| frontend.problem.is_some()) {
+        return unavailable(format!("replica {} leads, but no frontend is ready", leader.id), &problems);
+    }
     let state = if problems.is_empty() { State::Healthy } else { State::Degraded };
     let mut sentence = format!("{state:?}: replica {} leads term {}; can lose ", leader.id, leader.term);
     match working.saturating_sub(quorum) {
@@ -159,6 +164,14 @@ mod tests {
         Look { id, health: Ok(health) }
     }
 
+    fn frontend(name: &str, problem: Option<&str>) -> FrontendRow {
+        FrontendRow { name: name.into(), url: String::new(), problem: problem.map(str::to_owned) }
+    }
+
+    fn ready() -> [FrontendRow; 1] {
+        [frontend("frontend", None)]
+    }
+
     fn silent(id: ReplicaId, reason: &str) -> Look {
         Look { id, health: Err(reason.into()) }
     }
@@ -173,21 +186,21 @@ mod tests {
 
     #[test]
     fn three_replicas_that_follow_one_leader_are_healthy() {
-        let found = judge(&[follower(1), follower(2), leader()], None, None);
+        let found = judge(&[follower(1), follower(2), leader()], None, &ready());
         assert_eq!(found.sentence, "Healthy: replica 3 leads term 7; can lose 1 more replica");
         assert_eq!((found.state, found.leader_last), (State::Healthy, Some(40)));
     }
 
     #[test]
     fn a_lost_replica_degrades_and_is_named() {
-        let found = judge(&[silent(1, "refused"), follower(2), leader()], None, None);
+        let found = judge(&[silent(1, "refused"), follower(2), leader()], None, &ready());
         assert_eq!(found.sentence, "Degraded: replica 3 leads term 7; can lose no more replica; 1: refused");
         assert_eq!(found.state, State::Degraded);
     }
 
     #[test]
     fn less_than_a_quorum_is_unavailable() {
-        let found = judge(&[follower(1), silent(2, "refused"), silent(3, "timeout")], None, None);
+        let found = judge(&[follower(1), silent(2, "refused"), silent(3, "timeout")], None, &ready());
         assert_eq!(found.sentence, "Unavailable: no quorum: 1 of 3 replicas reachable, need 2; 2: refused, 3: timeout");
         assert_eq!(found.state, State::Unavailable);
     }
@@ -195,7 +208,7 @@ mod tests {
     #[test]
     fn a_learner_does_not_count_for_the_quorum() {
         let joining = replica(1, Role::Joining, None);
-        let found = judge(&[joining, silent(2, "refused"), leader()], None, None);
+        let found = judge(&[joining, silent(2, "refused"), leader()], None, &ready());
         assert_eq!(found.state, State::Unavailable);
         assert!(found.sentence.contains("1: joining"), "{}", found.sentence);
     }
@@ -208,15 +221,15 @@ mod tests {
         leader.health.as_mut().unwrap().voters = voters;
         let mut removed = follower(1);
         removed.health.as_mut().unwrap().committed = Some(30);
-        let found = judge(&[removed.clone(), follower(2), leader.clone(), silent(4, "refused")], None, None);
+        let found = judge(&[removed.clone(), follower(2), leader.clone(), silent(4, "refused")], None, &ready());
         assert_eq!(found.sentence, "Healthy: replica 3 leads term 7; can lose no more replica");
-        let found = judge(&[removed, silent(2, "refused"), leader], None, None);
+        let found = judge(&[removed, silent(2, "refused"), leader], None, &ready());
         assert_eq!(found.sentence, "Unavailable: no quorum: 1 of 2 replicas reachable, need 2; 2: refused");
     }
 
     #[test]
     fn no_leader_and_a_leader_that_is_not_ready_are_unavailable() {
-        let found = judge(&[follower(1), follower(2), replica(3, Role::Candidate, None)], None, None);
+        let found = judge(&[follower(1), follower(2), replica(3, Role::Candidate, None)], None, &ready());
         assert!(
             found.sentence.starts_with("Unavailable: no leader: 3 voting replicas reachable"),
             "{}",
@@ -224,16 +237,16 @@ mod tests {
         );
         let mut unready = leader();
         unready.health.as_mut().unwrap().ready = false;
-        assert_eq!(judge(&[follower(1), follower(2), unready], None, None).state, State::Unavailable);
+        assert_eq!(judge(&[follower(1), follower(2), unready], None, &ready()).state, State::Unavailable);
     }
 
     #[test]
     fn a_follower_of_nobody_and_a_catalog_without_a_lease_degrade() {
         let lost = replica(1, Role::Candidate, None);
-        let found = judge(&[lost, follower(2), leader()], None, None);
+        let found = judge(&[lost, follower(2), leader()], None, &ready());
         assert!(found.sentence.contains("1: candidate"), "{}", found.sentence);
         assert!(found.sentence.contains("can lose no more replica"), "{}", found.sentence);
-        let found = judge(&[follower(1), follower(2), leader()], Some("no lease"), None);
+        let found = judge(&[follower(1), follower(2), leader()], Some("no lease"), &ready());
         assert_eq!(found.sentence, "Degraded: replica 3 leads term 7; can lose 1 more replica; catalog: no lease");
     }
 
@@ -241,7 +254,18 @@ mod tests {
     fn of_two_that_call_themselves_leader_the_one_with_the_higher_term_counts() {
         let mut old = replica(1, Role::Leader, Some(1));
         old.health.as_mut().unwrap().term = 6;
-        let found = judge(&[old, follower(2), leader()], None, None);
+        let found = judge(&[old, follower(2), leader()], None, &ready());
         assert!(found.sentence.starts_with("Degraded: replica 3 leads term 7"), "{}", found.sentence);
+    }
+
+    #[test]
+    fn one_of_several_frontends_is_enough_to_trade() {
+        let all = [follower(1), follower(2), leader()];
+        let [works, gone] = [frontend("frontend", None), frontend("frontend-2", Some("refused"))];
+        let found = judge(&all, None, &[works, gone.clone()]);
+        assert_eq!(found.sentence, "Degraded: replica 3 leads term 7; can lose 1 more replica; frontend-2: refused");
+        let found = judge(&all, None, &[gone]);
+        assert_eq!(found.state, State::Unavailable);
+        assert_eq!(found.sentence, "Unavailable: replica 3 leads, but no frontend is ready; frontend-2: refused");
     }
 }

@@ -22,7 +22,7 @@ use serde::Serialize;
 
 pub(crate) use self::{
     orders::one_order,
-    stocks::{ConsistencyQuery, answer_stock},
+    stocks::{ConsistencyQuery, answer_stock, look_up, stock_response},
 };
 use crate::{catalog::Catalog, gateway::Gateway, legacy, lookup::Lookups};
 

@@ -6,9 +6,9 @@ use axum::{
     body::Body,
     extract::{Path, Request, State, rejection::PathRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::Response,
+    response::{IntoResponse, Response},
 };
-use bazaar_domain::{StockName, internal::headers};
+use bazaar_domain::{ApiError, ErrorKind, StockName, internal::headers};
 use bazaar_service::{ApiFailure, Query, RequestId};
 use serde::Deserialize;
 
@@ -49,22 +49,44 @@ pub(crate) async fn answer_stock(
     id: &RequestId,
     asked: &HeaderMap,
 ) -> Result<Response, ApiFailure> {
-    let _timer = Timer::start(&app.timings.lookup);
-    let found = match consistency {
-        Consistency::Current => app.lookups.stock(name, id).await?,
-        Consistency::Stale => app.lookups.stale_stock(name, id).await?,
-    };
-    Ok(stock_response(&found, asked))
+    match look_up(app, name, consistency, id).await {
+        Ok(found) => Ok(stock_response(&found, asked, found.answer.body.clone())),
+        // An old copy may lack a stock that is listed.
+        Err(error) if consistency == Consistency::Stale && error.kind == ErrorKind::StockNotFound => {
+            let mut response = ApiFailure(error).into_response();
+            mark_if_stale(&mut response, true);
+            Ok(response)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
-fn stock_response(found: &Found, asked: &HeaderMap) -> Response {
+/// Looks a stock up.
+///
+/// # Errors
+/// The catalog's own error, or `catalog_unavailable`.
+pub(crate) async fn look_up(
+    app: &App,
+    name: StockName,
+    consistency: Consistency,
+    id: &RequestId,
+) -> Result<Found, ApiError> {
+    let _timer = Timer::start(&app.timings.lookup);
+    match consistency {
+        Consistency::Current => app.lookups.stock(name, id).await,
+        Consistency::Stale => app.lookups.stale_stock(name, id).await,
+    }
+}
+
+/// The answer to a lookup, with this body unless the client has it already.
+pub(crate) fn stock_response(found: &Found, asked: &HeaderMap, body: impl Into<Body>) -> Response {
     let known = asked.get_all(header::IF_NONE_MATCH).iter().any(|tags| names_tag(tags, &found.answer.etag));
     let mut response = if known {
         let mut unchanged = Response::new(Body::empty());
         *unchanged.status_mut() = StatusCode::NOT_MODIFIED;
         unchanged
     } else {
-        json_bytes(StatusCode::OK, found.answer.body.clone())
+        json_bytes(StatusCode::OK, body)
     };
     let head = response.headers_mut();
     head.insert(header::ETAG, found.answer.etag.clone());
@@ -95,10 +117,10 @@ pub(super) async fn list(
     request: Request,
 ) -> Result<Response, ApiFailure> {
     let id = request_id(&request);
-    if let Some(name) = query.stock_name {
-        return legacy::flat_stock(&app, &name, &id).await;
-    }
     let consistency = ConsistencyQuery { consistency: query.consistency }.read()?;
+    if let Some(name) = query.stock_name {
+        return legacy::flat_stock(&app, &name, consistency, &id, request.headers()).await;
+    }
     let _timer = Timer::start(&app.timings.list);
     let stocks = app.catalog.stocks(consistency, &id).await?;
     let mut response = json_bytes(StatusCode::OK, stocks.body);

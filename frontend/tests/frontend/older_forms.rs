@@ -16,6 +16,12 @@ async fn a_flat_stock() {
         let missing = bazaar.get(&format!("/stocks?stock_name={name}")).await;
         assert_eq!(plain(&missing), (404, r#"{"error":{"code":404,"message":"Stock not found"}}"#));
     }
+    assert_eq!((found.header("x-cache"), found.header("etag")), ("miss", "\"1\""), "the headers of a lookup");
+    let stale = bazaar.get("/stocks?stock_name=GameStart&consistency=stale").await;
+    assert_eq!((plain(&stale), stale.header("x-consistency")), ((200, wanted), "stale"));
+    assert_eq!(bazaar.get("/stocks?stock_name=GameStart&consistency=any").await.status, 400);
+    let missing = bazaar.get("/stocks?stock_name=Nobody&consistency=stale").await;
+    assert_eq!((missing.status, missing.header("x-consistency")), (404, "stale"));
 }
 
 #[tokio::test]
