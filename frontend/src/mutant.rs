@@ -3,9 +3,13 @@
 
 use std::process::ExitCode;
 
+use bazaar_domain::mutants::{Mutant, broken};
+
 #[path = "main.rs"]
 mod process;
 
 fn main() -> ExitCode {
+    // Reads the name: one that is misspelt must end the process here, and not break nothing.
+    let _ = broken(Mutant::IgnoreAcks);
     process::main()
 }
