@@ -8,6 +8,7 @@ pub mod history;
 pub mod network;
 pub mod ports;
 pub mod process;
+pub mod quantities;
 pub mod recorder;
 pub mod traffic;
 pub mod wait;

@@ -3,8 +3,10 @@
 
 use std::{
     fmt::Write as _,
-    io::Write as _,
+    fs,
+    io::{ErrorKind, Write as _},
     net::Ipv4Addr,
+    os::unix::fs::MetadataExt as _,
     path::Path,
     process::{Command, Stdio, id},
     sync::atomic::{AtomicUsize, Ordering},
@@ -23,6 +25,10 @@ const NOBODY: u8 = 255;
 /// Subnets that are tried before a test gives up.
 const SUBNETS_TRIED: usize = 64;
 
+/// What the system says when it does not permit a namespace or a cable, or knows no such things.
+const NOT_PERMITTED: [&str; 4] =
+    ["Operation not permitted", "Permission denied", "Operation not supported", "Unknown device type"];
+
 /// Networks that this process has laid, for names that are unique among them.
 static LAID: AtomicUsize = AtomicUsize::new(0);
 
@@ -40,40 +46,50 @@ pub struct Network {
     name: String,
     subnet: [u8; 3],
     hosts: Vec<Host>,
+    /// Whether the test's own cable is ours.
+    own_link_made: bool,
 }
 
 impl Network {
-    /// Lays a network for these hosts; `None`, with the reason printed, where that is not possible.
+    /// Lays a network for these hosts; `None`, with the reason printed, where the system does not permit it.
     ///
     /// # Errors
-    /// If it is possible, but fails.
+    /// If it is permitted, but fails.
     pub fn lay(hosts: &[Host]) -> Result<Option<Self>> {
+        if let Some(reason) = reason_to_skip()? {
+            return Ok(skipped(reason));
+        }
         remove_leftovers();
         let number = LAID.fetch_add(1, Ordering::Relaxed);
-        let subnet = match free_subnet(number) {
-            Ok(subnet) => subnet,
-            Err(error) => return Ok(skipped(&error)),
-        };
-        let name = format!("{NAMESPACE_PREFIX}{}-{number}", id());
+        let (subnet, name) = (free_subnet(number)?, format!("{NAMESPACE_PREFIX}{}-{number}", id()));
         // From here on, dropping it removes what has been made so far.
-        let network = Self { name, subnet, hosts: hosts.to_vec() };
-        if let Err(error) = network.lay_bridge() {
-            return Ok(skipped(&error));
+        let mut network = Self { name, subnet, hosts: hosts.to_vec(), own_link_made: false };
+        if let Err(error) = network.try_out() {
+            let said = format!("{error:#}");
+            return if NOT_PERMITTED.iter().any(|no| said.contains(no)) { Ok(skipped(&said)) } else { Err(error) };
         }
+        network.lay_bridge()?;
         for host in hosts {
             network.join(*host)?;
         }
         Ok(Some(network))
     }
 
-    /// The bridge and the test's own way to it: after this, the machine has shown that it can do what is needed.
-    fn lay_bridge(&self) -> Result<()> {
+    /// The first namespace and the first cable: after this, the system has shown that it permits what is needed.
+    fn try_out(&mut self) -> Result<()> {
         let bridge = self.bridge();
         ip(&["netns", "add", &bridge], "")?;
         ip(&["netns", "exec", &bridge, "true"], "")?;
-        ip(&["-n", &bridge, "-batch", "-"], "link add bridge type bridge\nlink set bridge up\n")?;
+        self.cable(OBSERVER, &self.own_link(), None)?;
+        self.own_link_made = true;
+        Ok(())
+    }
+
+    /// The bridge and the test's own way to it.
+    fn lay_bridge(&self) -> Result<()> {
         let own = self.own_link();
-        self.connect(OBSERVER, &own, None)?;
+        ip(&["-n", &self.bridge(), "-batch", "-"], "link add bridge type bridge\nlink set bridge up\n")?;
+        self.plug_in(OBSERVER)?;
         ip(&["-batch", "-"], &self.settings(OBSERVER, &own)?)
     }
 
@@ -81,18 +97,22 @@ impl Network {
     fn join(&self, host: Host) -> Result<()> {
         let namespace = self.namespace(host);
         ip(&["netns", "add", &namespace], "")?;
-        self.connect(host, "eth0", Some(&namespace))?;
+        self.cable(host, "eth0", Some(&namespace))?;
+        self.plug_in(host)?;
         ip(&["-n", &namespace, "-batch", "-"], &format!("link set lo up\n{}", self.settings(host, "eth0")?))
     }
 
-    /// A cable from a host to the bridge.
-    fn connect(&self, host: Host, link: &str, namespace: Option<&str>) -> Result<()> {
-        let (bridge, plug, hardware) = (self.bridge(), format!("host{}", host.0), hardware(host.0));
+    /// A cable from a host to the bridge's namespace.
+    fn cable(&self, host: Host, link: &str, namespace: Option<&str>) -> Result<()> {
+        let (bridge, plug, hardware) = (self.bridge(), plug(host), hardware(host.0));
         let cable =
             ["link", "add", link, "address", &hardware, "type", "veth", "peer", "name", &plug, "netns", &bridge];
         let words = namespace.map_or(vec![], |namespace| vec!["-n", namespace]);
-        ip(&[&words[..], &cable].concat(), "")?;
-        ip(&["-n", &bridge, "link", "set", &plug, "master", "bridge", "up"], "")
+        ip(&[&words[..], &cable].concat(), "")
+    }
+
+    fn plug_in(&self, host: Host) -> Result<()> {
+        ip(&["-n", &self.bridge(), "link", "set", &plug(host), "master", "bridge", "up"], "")
     }
 
     /// A host's address, and the hardware addresses of all others: nobody ever has to ask for one.
@@ -184,11 +204,18 @@ impl Drop for Network {
     fn drop(&mut self) {
         // Errors mean that it is not there. A namespace takes its links with it, and a link its other end; our own goes
         // first, by name, since a namespace is removed only some time after its name.
-        let _ = ip(&["link", "del", &self.own_link()], "");
+        if self.own_link_made {
+            let _ = ip(&["link", "del", &self.own_link()], "");
+        }
         for namespace in self.hosts.iter().map(|host| self.namespace(*host)).chain([self.bridge()]) {
             let _ = ip(&["netns", "del", &namespace], "");
         }
     }
+}
+
+/// The bridge's end of a host's cable.
+fn plug(host: Host) -> String {
+    format!("host{}", host.0)
 }
 
 fn hardware(number: u8) -> String {
@@ -207,7 +234,7 @@ fn output_of_ip(arguments: &[&str], lines: &str) -> Result<String> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .context("ip cannot be started (Debian: iproute2)")?;
+        .context("ip cannot be started")?;
     // Few enough for a pipe, so that writing does not wait. One that has ended by then says more itself.
     let _ = child.stdin.take().context("an input")?.write_all(lines.as_bytes());
     let output = child.wait_with_output()?;
@@ -216,8 +243,20 @@ fn output_of_ip(arguments: &[&str], lines: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn skipped<T>(error: &anyhow::Error) -> Option<T> {
-    println!("skipped: no network can be made of namespaces: {error:#}");
+/// Why nothing needs to be tried.
+fn reason_to_skip() -> Result<Option<&'static str>> {
+    if fs::metadata("/proc/self")?.uid() != 0 {
+        return Ok(Some("only root may"));
+    }
+    match Command::new("ip").arg("-Version").output() {
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Some("there is no ip (Debian: iproute2)")),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn skipped<T>(reason: &str) -> Option<T> {
+    println!("skipped: no network can be made of namespaces: {reason}");
     None
 }
 
@@ -239,7 +278,7 @@ fn free_subnet(number: usize) -> Result<[u8; 3]> {
 
 /// Removes the namespaces of tests that were killed before they could do so.
 fn remove_leftovers() {
-    let Ok(namespaces) = std::fs::read_dir(NAMESPACES) else { return };
+    let Ok(namespaces) = fs::read_dir(NAMESPACES) else { return };
     for name in namespaces.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
         let owner = name.strip_prefix(NAMESPACE_PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
         if owner.is_some_and(|owner| !Path::new(&format!("/proc/{owner}")).exists()) {

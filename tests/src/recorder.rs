@@ -1,46 +1,113 @@
-//! Clients whose every answer goes into a [`History`].
+//! What clients ask, and a [`History`] of what they are shown.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
-use reqwest::{RequestBuilder, StatusCode};
+use anyhow::{Context, Result, anyhow};
+use reqwest::{RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 
-use crate::history::{History, LISTING, ORDERS, Seen};
+use crate::history::{Claim, History, LISTING, ORDERS, Seen, Violation};
 
 /// Longer than the service holds any request.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// Pause before a request is sent again that was refused or got no answer.
-const RETRY_PAUSE: Duration = Duration::from_millis(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// Orders of a page.
 const PAGE_ORDERS: u64 = 500;
 
-/// What was asked, and when.
-struct Asked {
-    began: Duration,
-    by: String,
+/// Why a request brought nothing.
+#[derive(Debug)]
+pub struct Failed {
+    /// What became of it.
+    pub how: How,
+    /// What there is to say about it.
+    pub error: anyhow::Error,
 }
 
-/// Asks frontends, and records what they show. Cheap to clone.
+/// What became of a request that brought nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// It was refused in order, with 503 or 504.
+    Refused(StatusCode),
+    /// It got no answer, or half of one.
+    Lost,
+    /// It got an answer that no fault excuses.
+    Wrong,
+}
+
+impl From<anyhow::Error> for Failed {
+    fn from(error: anyhow::Error) -> Self {
+        Self { how: How::Wrong, error }
+    }
+}
+
+fn violation(text: String) -> Failed {
+    anyhow::Error::from(Violation(text)).into()
+}
+
+/// An order of one unit that a client sends.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Its idempotency key.
+    pub key: String,
+    /// The stock.
+    pub stock: &'static str,
+    /// `buy` or `sell`.
+    pub side: &'static str,
+}
+
+impl Order {
+    /// As an item of a batch.
+    fn item(&self) -> Value {
+        json!({ "key": self.key, "name": self.stock, "type": self.side, "quantity": 1 })
+    }
+}
+
+/// What was asked, and when.
+#[derive(Debug)]
+pub struct Asked {
+    began: Duration,
+    by: Arc<str>,
+}
+
+/// What was accepted.
+#[derive(Debug, Default)]
+struct Accepted {
+    receipts: HashMap<String, Value>,
+    /// In the form in which orders are read, by clients and by `bazaar check`.
+    orders: Vec<Value>,
+}
+
+/// Asks one frontend, or the catalog, and records what it shows.
 #[derive(Debug, Clone)]
 pub struct Recorder {
     client: reqwest::Client,
     history: Arc<History>,
-    /// Acknowledged orders, in the form in which `bazaar check` reads them.
-    acknowledged: Arc<Mutex<Vec<Value>>>,
+    accepted: Arc<Mutex<Accepted>>,
+    name: String,
+    url: String,
 }
 
 impl Recorder {
-    /// A recorder with an empty history.
+    /// A recorder with an empty history, which asks nobody.
     ///
     /// # Errors
     /// If there can be no HTTP client.
     pub fn new() -> Result<Self> {
         let client = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).build()?;
-        Ok(Self { client, history: Arc::default(), acknowledged: Arc::default() })
+        Ok(Self { client, history: Arc::default(), accepted: Arc::default(), name: String::new(), url: String::new() })
+    }
+
+    /// One with the same history that asks this one.
+    pub fn at(&self, name: String, url: String) -> Self {
+        Self { name, url, ..self.clone() }
+    }
+
+    /// Whom it asks.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// What was recorded so far.
@@ -48,114 +115,127 @@ impl Recorder {
         &self.history
     }
 
-    /// The acknowledged orders so far.
-    pub fn acknowledged(&self) -> MutexGuard<'_, Vec<Value>> {
-        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner)
+    fn accepted(&self) -> MutexGuard<'_, Accepted> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn asked(&self, by: String) -> Asked {
-        Asked { began: self.history.now(), by }
+    /// The order that was accepted last.
+    pub fn newest_order(&self) -> Option<Value> {
+        self.accepted().orders.last().cloned()
     }
 
-    fn seen(&self, asked: &Asked, of: &str, version: u64, quantity: Option<u64>) -> Seen {
-        let (began, by, ended) = (asked.began, asked.by.clone(), self.history.now());
-        Seen { of: of.into(), version, quantity, current: true, began, ended, by }
+    /// All accepted orders, one in each line, as `bazaar check` reads them.
+    pub fn records(&self) -> String {
+        self.accepted().orders.iter().map(|order| format!("{order}\n")).collect()
     }
 
-    /// Sends a trade under a key until it is accepted, while `goes_on`; returns its number, if it was.
+    /// The beginning of an operation.
+    pub fn asks(&self, what: &str) -> Asked {
+        Asked { by: format!("{what} at the {}", self.name).into(), began: self.history.now() }
+    }
+
+    async fn send(&self, asked: &Asked, request: RequestBuilder) -> Result<(HeaderMap, Value), Failed> {
+        let lost = |error| Failed { how: How::Lost, error: anyhow!("{}: no answer: {error:?}", asked.by) };
+        let answer = request.send().await.map_err(lost)?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let bytes = answer.bytes().await.map_err(lost)?;
+        let text = || format!("{}: {status} {}", asked.by, String::from_utf8_lossy(&bytes));
+        let how = match status {
+            StatusCode::OK => return Ok((headers, serde_json::from_slice(&bytes).with_context(text)?)),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => How::Refused(status),
+            _ => How::Wrong,
+        };
+        Err(Failed { how, error: anyhow!(text()) })
+    }
+
+    async fn get(&self, asked: &Asked, path: &str) -> Result<(HeaderMap, Value), Failed> {
+        self.send(asked, self.client.get(format!("{}{path}", self.url))).await
+    }
+
+    fn seen(&self, asked: &Asked, claim: Claim, of: &str, version: u64) -> Seen {
+        let (began, by, ended) = (asked.began, Arc::clone(&asked.by), self.history.now());
+        Seen { of: of.into(), version, quantity: None, claim, began, ended, by }
+    }
+
+    /// Sends one order, or several as one batch, which becomes one log entry.
     ///
     /// # Errors
-    /// If it is answered with an error that asking again cannot help.
-    pub async fn trade(
-        &self,
-        url: &str,
-        key: &str,
-        [stock, side]: [&str; 2],
-        goes_on: impl Fn() -> bool,
-    ) -> Result<Option<u64>> {
-        let asked = self.asked(format!("trade {key} at {url}"));
-        let body = json!({ "name": stock, "type": side, "quantity": 1 });
-        while goes_on() {
-            let request = self.client.post(format!("{url}/orders")).header("Idempotency-Key", key).json(&body);
-            if let Some(answer) = answered(request, &asked.by).await? {
-                let receipt = &answer["data"];
-                let number = self.note_trade(&asked, receipt, stock, side, key)?;
-                return Ok(Some(number));
+    /// If they are not accepted; if they were before, and the receipts are others now.
+    pub async fn trade(&self, asked: &Asked, orders: &[Order]) -> Result<(), Failed> {
+        let receipts = match orders {
+            [order] => {
+                let post = self.client.post(format!("{}/orders", self.url)).header("Idempotency-Key", &order.key);
+                let body = json!({ "name": order.stock, "type": order.side, "quantity": 1 });
+                vec![self.send(asked, post.json(&body)).await?.1["data"].take()]
             }
-            tokio::time::sleep(RETRY_PAUSE).await;
-        }
-        Ok(None)
-    }
-
-    /// Sends two buys of two stocks as one batch, which becomes one log entry; likewise.
-    ///
-    /// # Errors
-    /// As [`Self::trade`].
-    pub async fn pair(&self, url: &str, key: &str, stocks: [&str; 2], goes_on: impl Fn() -> bool) -> Result<()> {
-        let asked = self.asked(format!("pair {key} at {url}"));
-        let keys = ["a", "b"].map(|part| format!("{key}{part}"));
-        let order = |n: usize| json!({ "key": keys[n], "name": stocks[n], "type": "buy", "quantity": 1 });
-        let body = json!({ "orders": [order(0), order(1)] });
-        while goes_on() {
-            if let Some(answer) =
-                answered(self.client.post(format!("{url}/orders/batch")).json(&body), &asked.by).await?
-            {
-                for n in 0..2 {
-                    self.note_trade(&asked, &answer["data"][n], stocks[n], "buy", &keys[n])?;
-                }
-                return Ok(());
+            orders => {
+                let post = self.client.post(format!("{}/orders/batch", self.url));
+                let body = json!({ "orders": orders.iter().map(Order::item).collect::<Vec<_>>() });
+                let mut answer = self.send(asked, post.json(&body)).await?.1;
+                (0..orders.len()).map(|n| answer["data"][n].take()).collect()
             }
-            tokio::time::sleep(RETRY_PAUSE).await;
+        };
+        for (order, receipt) in orders.iter().zip(receipts) {
+            self.note_trade(asked, order, receipt)?;
         }
         Ok(())
     }
 
-    fn note_trade(&self, asked: &Asked, receipt: &Value, stock: &str, side: &str, key: &str) -> Result<u64> {
-        let number = receipt["transaction_number"].as_u64().with_context(|| format!("{}: {receipt}", asked.by))?;
-        let version = receipt["stock_version"].as_u64().context("a version")?;
-        self.history.note([self.seen(asked, stock, version, None), self.seen(asked, ORDERS, number, None)]);
-        self.acknowledged().push(json!({ "number": number, "stock_version": version, "key": key, "name": stock,
-            "type": side, "quantity": 1 }));
-        Ok(number)
+    fn note_trade(&self, asked: &Asked, order: &Order, receipt: Value) -> Result<(), Failed> {
+        let mut accepted = self.accepted();
+        if let Some(first) = accepted.receipts.get(&order.key) {
+            let others = || violation(format!("{}: {first}, and then {receipt}", asked.by));
+            return (*first == receipt).then_some(()).ok_or_else(others);
+        }
+        let field = |field| receipt[field].as_u64().with_context(|| format!("{}: no {field}: {receipt}", asked.by));
+        let (number, version) = (field("transaction_number")?, field("stock_version")?);
+        self.history
+            .note([(order.stock, version), (ORDERS, number)].map(|(of, it)| self.seen(asked, Claim::Made, of, it)));
+        let mut record = order.item();
+        (record["number"], record["stock_version"]) = (number.into(), version.into());
+        accepted.orders.push(record);
+        accepted.receipts.insert(order.key.clone(), receipt);
+        Ok(())
     }
 
-    /// Looks a stock up; nothing is recorded if that is refused.
+    /// Looks a stock up; returns whether a cache had it.
     ///
     /// # Errors
-    /// If the answer is an error that a client should not get.
-    pub async fn look(&self, url: &str, stock: &str) -> Result<()> {
-        let asked = self.asked(format!("lookup at {url}"));
-        if let Some(answer) = answered(self.client.get(format!("{url}/stocks/{stock}")), &asked.by).await? {
-            self.history.note([self.shown_stock(&asked, &answer["data"])?]);
+    /// If it is not shown.
+    pub async fn look(&self, stock: &str) -> Result<bool, Failed> {
+        let mut asked = self.asks("lookup");
+        let (headers, body) = self.get(&asked, &format!("/stocks/{stock}")).await?;
+        let hit = headers.get("x-cache").is_some_and(|by| by == "hit");
+        if hit {
+            asked.by = format!("{}, a hit", asked.by).into();
         }
-        Ok(())
+        self.history.note([self.shown_stock(&asked, &body["data"])?]);
+        Ok(hit)
     }
 
     fn shown_stock(&self, asked: &Asked, stock: &Value) -> Result<Seen> {
         let number = |field| stock[field].as_u64().with_context(|| format!("{}: no {field}: {stock}", asked.by));
         let name = stock["name"].as_str().context("a name")?;
-        Ok(self.seen(asked, name, number("version")?, Some(number("quantity")?)))
+        let quantity = Some(number("quantity")?);
+        Ok(Seen { quantity, ..self.seen(asked, Claim::Current, name, number("version")?) })
     }
 
     /// Lists all stocks. The two of `pair` must have the same version in every list, since they only change together.
     ///
     /// # Errors
-    /// As [`Self::look`]; if the list is no snapshot.
-    pub async fn list(&self, url: &str, pair: [&str; 2]) -> Result<()> {
-        let asked = self.asked(format!("list at {url}"));
-        let Ok(answer) = self.client.get(format!("{url}/stocks")).send().await else { return Ok(()) };
-        if answer.status() != StatusCode::OK {
-            return Ok(());
-        }
-        let index = answer.headers().get("x-log-index").and_then(|value| value.to_str().ok()?.parse().ok());
+    /// If they are not shown, or not as they were at one moment.
+    pub async fn list(&self, pair: [&str; 2]) -> Result<(), Failed> {
+        let asked = self.asks("list");
+        let (headers, body) = self.get(&asked, "/stocks").await?;
+        let index = headers.get("x-log-index").and_then(|value| value.to_str().ok()?.parse().ok());
         let index = index.context("a list says at which log index it holds")?;
-        let Ok(body) = answer.json::<Value>().await else { return Ok(()) };
         let stocks = body["data"].as_array().context("a list")?;
-        let version = |name| stocks.iter().find(|stock| stock["name"] == name).map(|stock| stock["version"].clone());
-        let versions = pair.map(version);
-        ensure!(versions[0] == versions[1], "{}: half of an entry, at index {index}: {versions:?}", asked.by);
         let mut shown = stocks.iter().map(|stock| self.shown_stock(&asked, stock)).collect::<Result<Vec<_>>>()?;
-        shown.push(self.seen(&asked, LISTING, index, None));
+        let [a, b] = pair.map(|name| shown.iter().find(|seen| seen.of == name).map(|seen| seen.version));
+        if a.is_none() || a != b {
+            return Err(violation(format!("{}: half of an entry, at index {index}: {a:?}, {b:?}", asked.by)));
+        }
+        shown.push(self.seen(&asked, Claim::Current, LISTING, index));
         self.history.note(shown);
         Ok(())
     }
@@ -163,51 +243,41 @@ impl Recorder {
     /// Reads the page after an order number; returns the number to go on after, the same one if nothing new is there.
     ///
     /// # Errors
-    /// As [`Self::look`]; if the page skips or repeats an order.
-    pub async fn page(&self, url: &str, after: u64) -> Result<u64> {
-        let asked = self.asked(format!("page after {after} at {url}"));
-        let request = self.client.get(format!("{url}/orders?after={after}&limit={PAGE_ORDERS}"));
-        let Some(answer) = answered(request, &asked.by).await? else { return Ok(after) };
-        let orders = answer["data"].as_array().context("a page")?;
-        for (order, expected) in orders.iter().zip(after + 1..) {
-            ensure!(order["number"] == expected, "{}: {} where {expected} belongs", asked.by, order["number"]);
+    /// If it is not shown, or skips or repeats an order.
+    pub async fn page(&self, after: u64) -> Result<u64, Failed> {
+        let asked = self.asks(&format!("page after {after}"));
+        let (_, page) = self.get(&asked, &format!("/orders?after={after}&limit={PAGE_ORDERS}")).await?;
+        let orders = page["data"].as_array().context("a page")?;
+        if let Some((order, expected)) = orders.iter().zip(after + 1..).find(|(order, it)| order["number"] != *it) {
+            return Err(violation(format!("{}: {order} where {expected} belongs", asked.by)));
         }
         let last = after + orders.len() as u64;
         // A page with more behind it says nothing about the newest order.
-        if answer["next_after"].is_null() {
-            self.history.note([self.seen(&asked, ORDERS, last, None)]);
+        if page["next_after"].is_null() {
+            self.history.note([self.seen(&asked, Claim::Current, ORDERS, last)]);
         }
         self.history.note(orders.iter().map(|order| self.shown_order(&asked, order)).collect::<Result<Vec<_>>>()?);
         Ok(last)
     }
 
-    /// Reads an order that exists.
+    /// Reads an order that was accepted.
     ///
     /// # Errors
-    /// As [`Self::look`]; if it is not there.
-    pub async fn order(&self, url: &str, number: u64) -> Result<()> {
-        let asked = self.asked(format!("order {number} at {url}"));
-        if let Some(answer) = answered(self.client.get(format!("{url}/orders/{number}")), &asked.by).await? {
-            self.history.note([self.shown_order(&asked, &answer["data"])?]);
+    /// If it is not shown, or not as it was accepted.
+    pub async fn order(&self, accepted: &Value) -> Result<(), Failed> {
+        let asked = self.asks(&format!("order {}", accepted["number"]));
+        let (_, body) = self.get(&asked, &format!("/orders/{}", accepted["number"])).await?;
+        let (order, fields) = (&body["data"], accepted.as_object().context("fields")?);
+        if fields.iter().any(|(field, value)| order[field] != *value) {
+            return Err(violation(format!("{}: {order}, which was accepted as {accepted}", asked.by)));
         }
+        self.history.note([self.shown_order(&asked, order)?]);
         Ok(())
     }
 
     fn shown_order(&self, asked: &Asked, order: &Value) -> Result<Seen> {
         let stock = order["name"].as_str().context("a name")?;
         let version = order["stock_version"].as_u64().context("a version")?;
-        Ok(Seen { current: false, ..self.seen(asked, stock, version, None) })
-    }
-}
-
-/// The body of a good answer; nothing if the request was refused, or nobody answered, which is what faults do.
-async fn answered(request: RequestBuilder, what: &str) -> Result<Option<Value>> {
-    let Ok(answer) = request.send().await else { return Ok(None) };
-    let status = answer.status();
-    let Ok(body) = answer.json::<Value>().await else { return Ok(None) };
-    match status {
-        StatusCode::OK => Ok(Some(body)),
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Ok(None),
-        _ => anyhow::bail!("{what}: {status} {body}"),
+        Ok(self.seen(asked, Claim::Exists, stock, version))
     }
 }

@@ -1,9 +1,8 @@
-//! Clients that trade and look without a pause, and the check that no answer falls behind an earlier one.
+//! Clients that trade and look without a pause, and what must be true of all that they were shown.
 
 use std::{
-    collections::BTreeMap,
     fs,
-    path::Path,
+    future::Future,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -11,77 +10,145 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail};
 use reqwest::StatusCode;
-use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::timeout};
 
-use crate::wait::{LOOK_EVERY, WAIT_MAX};
+use crate::{
+    Cluster,
+    history::Violation,
+    quantities,
+    recorder::{Failed, How, Order, Recorder},
+    wait::{LOOK_EVERY, WAIT_MAX},
+    wait_until,
+};
 
-/// Clients of each kind at a door.
-const CLIENTS_EACH: u64 = 3;
-/// Pause of a client between two requests: the processes of a whole cluster share few processors.
-const PAUSE: Duration = Duration::from_millis(5);
-/// Answers of a kind after which it is said to go on.
-const GOES_ON_AFTER: u64 = 20;
-/// Of so many requests, one goes to the stock that is traded seldom, so that caches have something to keep.
-const SELDOM: u64 = 8;
-/// One of so many trades is sent again, and one of so many reads is for an order.
-const NOW_AND_THEN: u64 = 10;
-/// Longer than the service holds any request.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// Clients at a door that trade single stocks; there is one of each other kind.
+const TRADERS: u64 = 2;
+/// What is looked up, each by a client of its own: one that waits for an absent catalog would not look into the cache.
+const STOCKS: [&str; 5] = ["S0", "S1", "S2", "S3", "S4"];
+/// What a client trades, one after the other: some less often, so that caches have something to keep. An odd number of
+/// them, so that each is bought and sold in turn.
+const ROUND: [&str; 9] = ["S0", "S1", "S0", "S2", "S0", "S1", "S3", "S0", "S4"];
+/// Two stocks that are only traded together.
+const PAIR: [&str; 2] = ["S8", "S9"];
+/// Pauses of the clients: the processes of a whole cluster share few processors.
+const TRADE_PAUSE: Duration = Duration::from_millis(4);
+const LOOK_PAUSE: Duration = Duration::from_millis(4);
+const PAUSE: Duration = Duration::from_millis(25);
+/// One of so many trades is sent again.
+const SENT_AGAIN: u64 = 7;
+/// What is begun by one client is numbered apart from what others begin.
+const NUMBERS_EACH: u64 = 1_000_000;
+/// More answers of a kind after which it is said to go on: each client may have asked once before.
+const GOES_ON_AFTER: u64 = 25;
+/// The default of `leases.ttl_ms`.
+const LEASE: Duration = Duration::from_secs(1);
+/// More trades than could be answered before a wait ends, if each had to wait for the end of a lease.
+const NOT_HELD_UP_AFTER: u64 = (TRADERS + 1) * (WAIT_MAX.as_secs() / LEASE.as_secs()) + GOES_ON_AFTER;
+/// Answers of each kind without which a story has not tried what it is about.
+const SHARE_MIN: u64 = 20;
 /// Faults that are kept; the first ones tell most.
 const FAULTS_KEPT_MAX: usize = 10;
 
-/// The highest version of each stock that an answer has shown.
-#[derive(Debug, Default)]
-pub struct Shown(Mutex<BTreeMap<String, u64>>);
+/// Whether requests may fail that do not need the catalog. Those that do are refused whenever it cannot vouch for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trades {
+    /// One that fails is a fault.
+    Succeed,
+    /// One that is refused is sent again.
+    MayBeRefused,
+    /// So is one that gets no answer, since the frontend is killed or frozen.
+    MayGetLost,
+}
 
-impl Shown {
-    /// What the answer to a request that begins now may not fall behind.
-    pub fn floor(&self, stock: &str) -> u64 {
-        locked(&self.0).get(stock).copied().unwrap_or_default()
-    }
+/// What is counted at a door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Count {
+    Trades,
+    Lookups,
+    Hits,
+    Lists,
+    Pages,
+    OrderReads,
+    RefusedLookups,
+}
 
-    /// Takes note of an answer that is over.
-    pub fn show(&self, stock: &str, version: u64) {
-        let mut versions = locked(&self.0);
-        let highest = versions.entry(stock.to_owned()).or_default();
-        *highest = version.max(*highest);
-    }
+impl Count {
+    /// What must be answered at a frontend.
+    const FRONTEND: &[Self] = &[Self::Trades, Self::Lookups, Self::Hits, Self::Lists, Self::Pages, Self::OrderReads];
+    /// What must be answered at the catalog.
+    const CATALOG: &[Self] = &[Self::Lookups, Self::Lists];
 
-    /// Takes note of a lookup's answer, with the floor from when the lookup began.
-    ///
-    /// # Errors
-    /// If the answer has fallen behind.
-    pub fn look(&self, stock: &str, floor: u64, version: u64) -> Result<()> {
-        self.show(stock, version);
-        ensure!(version >= floor, "a lookup showed {stock} at version {version}, after {floor} had been shown");
-        Ok(())
+    fn needs_catalog(self) -> bool {
+        Self::CATALOG.contains(&self)
     }
 }
 
-/// Whether all requests of a client must succeed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trades {
-    /// A trade or an order read that fails is a fault.
-    Succeed,
-    /// One that is refused, or whose outcome is not known, is sent again.
-    MayBeRefused,
+/// What should not have happened.
+#[derive(Debug, Default)]
+struct Faults(Mutex<Vec<anyhow::Error>>);
+
+impl Faults {
+    fn add(&self, fault: anyhow::Error) {
+        let mut faults = locked(&self.0);
+        if faults.len() < FAULTS_KEPT_MAX {
+            faults.push(fault);
+        }
+    }
+
+    fn none(&self) -> Result<()> {
+        let faults = locked(&self.0);
+        let text = || faults.iter().map(|fault| format!("{fault:#}")).collect::<Vec<_>>().join("\n");
+        match &faults[..] {
+            [] => Ok(()),
+            faults if faults.iter().any(|fault| fault.is::<Violation>()) => Err(Violation(text()).into()),
+            _ => bail!("{}", text()),
+        }
+    }
+
+    async fn come(&self) {
+        while locked(&self.0).is_empty() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+/// What all clients share.
+#[derive(Debug)]
+struct Shared {
+    /// Asks nobody; all others have its history.
+    recorder: Recorder,
+    faults: Faults,
+    over: AtomicBool,
+}
+
+impl Shared {
+    /// Waits for something, unless a client has found a fault: then that is the cause of all that follows.
+    async fn unless_faulty<T>(&self, something: impl Future<Output = Result<T>>) -> Result<T> {
+        let result = tokio::select! {
+            biased;
+            () = self.faults.come() => Err(anyhow!("a client found a fault")),
+            result = something => result,
+        };
+        self.faults.none()?;
+        self.recorder.history().check()?;
+        result
+    }
 }
 
 /// Where clients come in, and what became of their requests.
 #[derive(Debug)]
 pub struct Door {
-    name: &'static str,
-    url: String,
+    recorder: Recorder,
     trades: Trades,
-    traded: AtomicU64,
-    looked: AtomicU64,
-    hits: AtomicU64,
-    refused: AtomicU64,
+    /// What must be answered here.
+    offers: &'static [Count],
+    counts: [AtomicU64; Count::RefusedLookups as usize + 1],
+    /// The last order that the page reader has seen.
+    paged: AtomicU64,
     pause: Mutex<Pause>,
-    faults: Arc<Faults>,
+    shared: Arc<Shared>,
 }
 
 /// The longest time without an answer to a trade, for people who want to know.
@@ -91,32 +158,21 @@ struct Pause {
     longest: Duration,
 }
 
-/// What should not have happened.
-#[derive(Debug, Default)]
-struct Faults(Mutex<Vec<String>>);
-
-impl Faults {
-    fn add(&self, fault: String) {
-        let mut faults = locked(&self.0);
-        if faults.len() < FAULTS_KEPT_MAX {
-            faults.push(fault);
-        }
-    }
-
-    fn none(&self) -> Result<()> {
-        let faults = locked(&self.0);
-        ensure!(faults.is_empty(), "{}", faults.join("\n"));
-        Ok(())
-    }
-}
-
 impl Door {
     /// Waits until trades that began after this call have been answered.
     ///
     /// # Errors
     /// If they are not, or anything went wrong meanwhile.
     pub async fn trades_go_on(&self) -> Result<()> {
-        self.goes_on("trades", &self.traded).await
+        self.more(Count::Trades, GOES_ON_AFTER).await
+    }
+
+    /// Waits until so many trades have been answered that not each of them can have waited for the end of a lease.
+    ///
+    /// # Errors
+    /// If they are not, or anything went wrong meanwhile.
+    pub async fn trades_are_not_held_up(&self) -> Result<()> {
+        self.more(Count::Trades, NOT_HELD_UP_AFTER).await
     }
 
     /// Waits until lookups that began after this call have been answered, and not been refused.
@@ -124,7 +180,7 @@ impl Door {
     /// # Errors
     /// If they are not, or anything went wrong meanwhile.
     pub async fn lookups_go_on(&self) -> Result<()> {
-        self.goes_on("lookups", &self.looked).await
+        self.more(Count::Lookups, GOES_ON_AFTER).await
     }
 
     /// Waits until lookups have been refused after this call.
@@ -132,60 +188,137 @@ impl Door {
     /// # Errors
     /// If they are not, or anything went wrong meanwhile.
     pub async fn lookups_are_refused(&self) -> Result<()> {
-        self.counts("lookups are refused", &self.refused, 1).await
-    }
-
-    async fn goes_on(&self, what: &str, counter: &AtomicU64) -> Result<()> {
-        // As many as there are clients may have begun before.
-        self.counts(&format!("{what} go on"), counter, CLIENTS_EACH + GOES_ON_AFTER).await
-    }
-
-    async fn counts(&self, what: &str, counter: &AtomicU64, more: u64) -> Result<()> {
-        let wanted = counter.load(Ordering::Relaxed) + more;
-        let deadline = Instant::now() + WAIT_MAX;
-        while counter.load(Ordering::Relaxed) < wanted {
-            self.faults.none()?;
-            if Instant::now() > deadline {
-                bail!("waited for a minute: {what} at the {}", self.name);
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-        self.faults.none()
+        self.more(Count::RefusedLookups, 1).await
     }
 
     /// How many lookups were refused so far.
     pub fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
+        self.count(Count::RefusedLookups)
     }
 
-    /// How many lookups a cache answered so far.
-    pub fn hits(&self) -> u64 {
-        self.hits.load(Ordering::Relaxed)
+    async fn more(&self, count: Count, more: u64) -> Result<()> {
+        self.reaches(count, self.count(count) + more).await
     }
 
-    fn traded_one(&self) {
-        self.traded.fetch_add(1, Ordering::Relaxed);
-        let mut pause = locked(&self.pause);
-        let now = Instant::now();
+    async fn reaches(&self, count: Count, wanted: u64) -> Result<()> {
+        let what = format!("{wanted} {count:?} at the {}", self.recorder.name());
+        let counted = wait_until(&what, || async { (self.count(count) >= wanted).then_some(()) });
+        self.shared.unless_faulty(counted).await
+    }
+
+    fn summary(&self) -> String {
+        let counts = self.offers.iter().chain([&Count::RefusedLookups]);
+        let counts: Vec<_> = counts.map(|count| format!("{} {count:?}", self.count(*count))).collect();
+        format!("{}: {}, longest pause {:?}", self.recorder.name(), counts.join(", "), locked(&self.pause).longest)
+    }
+
+    fn count(&self, count: Count) -> u64 {
+        self.counts[count as usize].load(Ordering::Relaxed)
+    }
+
+    fn add(&self, count: Count) {
+        self.counts[count as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What an answer brought, counted; nothing if the request failed and may.
+    fn settle<T>(&self, count: Count, answer: Result<T, Failed>) -> Result<Option<T>> {
+        let failed = match answer {
+            Ok(shown) => {
+                self.add(count);
+                return Ok(Some(shown));
+            }
+            Err(failed) => failed,
+        };
+        let excused = match failed.how {
+            How::Refused(StatusCode::SERVICE_UNAVAILABLE) if count.needs_catalog() => true,
+            How::Refused(_) => self.trades >= Trades::MayBeRefused,
+            How::Lost => self.trades >= Trades::MayGetLost,
+            How::Wrong => false,
+        };
+        if !excused {
+            return Err(failed.error);
+        }
+        if count == Count::Lookups && failed.how != How::Lost {
+            self.add(Count::RefusedLookups);
+        }
+        Ok(None)
+    }
+
+    /// Sends orders until they are accepted.
+    async fn trade(&self, orders: &[Order]) -> Result<()> {
+        let asked = self.recorder.asks(&format!("trade {}", orders[0].key));
+        while self.settle(Count::Trades, self.recorder.trade(&asked, orders).await)?.is_none() {
+            tokio::time::sleep(TRADE_PAUSE).await;
+        }
+        let (mut pause, now) = (locked(&self.pause), Instant::now());
         pause.longest = pause.longest.max(pause.last.map_or(Duration::ZERO, |last| now - last));
         pause.last = Some(now);
-    }
-
-    fn may_refuse(&self, status: StatusCode) -> bool {
-        let refusal = status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::GATEWAY_TIMEOUT;
-        refusal && self.trades == Trades::MayBeRefused
+        Ok(())
     }
 }
 
-/// What all clients share.
-#[derive(Debug)]
-struct Shared {
-    client: reqwest::Client,
-    shown: Shown,
-    /// Acknowledged orders, in the form in which `bazaar check` reads them.
-    records: Mutex<Vec<Value>>,
-    faults: Arc<Faults>,
-    over: AtomicBool,
+/// Repeats something with numbers from `first` until the end, or until it goes wrong.
+async fn repeat<F: Future<Output = Result<()>>>(
+    door: Arc<Door>,
+    first: u64,
+    pause: Duration,
+    act: impl Fn(Arc<Door>, u64) -> F,
+) {
+    for number in first.. {
+        if door.shared.over.load(Ordering::Relaxed) {
+            break;
+        }
+        if let Err(fault) = act(Arc::clone(&door), number).await {
+            door.shared.faults.add(fault);
+            break;
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// A trader: one trade after the other, each with a new key, and now and then one again with its old key.
+async fn trade(door: Arc<Door>, number: u64) -> Result<()> {
+    let side = if number.is_multiple_of(2) { "sell" } else { "buy" };
+    let stock = ROUND[usize::try_from(number)? % ROUND.len()];
+    let order = [Order { key: format!("{}/{number}", door.recorder.name()), stock, side }];
+    door.trade(&order).await?;
+    if number.is_multiple_of(SENT_AGAIN) {
+        door.trade(&order).await?;
+    }
+    Ok(())
+}
+
+/// A trader of two stocks in one batch.
+async fn trade_pair(door: Arc<Door>, number: u64) -> Result<()> {
+    let key = |stock| format!("{}/pair/{number}/{stock}", door.recorder.name());
+    door.trade(&PAIR.map(|stock| Order { key: key(stock), stock, side: "buy" })).await
+}
+
+async fn look(door: Arc<Door>, stock: &str) -> Result<()> {
+    if door.settle(Count::Lookups, door.recorder.look(stock).await)? == Some(true) {
+        door.add(Count::Hits);
+    }
+    Ok(())
+}
+
+async fn list(door: Arc<Door>, _: u64) -> Result<()> {
+    door.settle(Count::Lists, door.recorder.list(PAIR).await).map(drop)
+}
+
+async fn page(door: Arc<Door>, _: u64) -> Result<()> {
+    let after = door.paged.load(Ordering::Relaxed);
+    if let Some(last) = door.settle(Count::Pages, door.recorder.page(after).await)? {
+        door.paged.store(last, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// A reader of the newest order that was accepted from anybody.
+async fn read_order(door: Arc<Door>, _: u64) -> Result<()> {
+    match door.recorder.newest_order() {
+        Some(order) => door.settle(Count::OrderReads, door.recorder.order(&order).await).map(drop),
+        None => Ok(()),
+    }
 }
 
 /// The clients of a story. They end when this is dropped.
@@ -193,7 +326,7 @@ struct Shared {
 pub struct Traffic {
     shared: Arc<Shared>,
     doors: Vec<Arc<Door>>,
-    clients: JoinSet<Result<()>>,
+    clients: JoinSet<()>,
 }
 
 impl Traffic {
@@ -202,182 +335,117 @@ impl Traffic {
     /// # Errors
     /// If there can be no HTTP client.
     pub fn new() -> Result<Self> {
-        let client = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).build()?;
-        let shared = Shared {
-            client,
-            shown: Shown::default(),
-            records: Mutex::default(),
-            faults: Arc::default(),
-            over: AtomicBool::new(false),
-        };
+        let shared = Shared { recorder: Recorder::new()?, faults: Faults::default(), over: AtomicBool::new(false) };
         Ok(Self { shared: Arc::new(shared), doors: Vec::new(), clients: JoinSet::new() })
     }
 
-    /// Clients that trade and look through a frontend.
-    pub fn trade(&mut self, name: &'static str, url: String, trades: Trades) -> Arc<Door> {
-        let door = self.look(name, url, trades);
-        for client in 0..CLIENTS_EACH {
-            self.clients.spawn(trade(Arc::clone(&self.shared), Arc::clone(&door), client));
-            self.clients.spawn(read_orders(Arc::clone(&self.shared), Arc::clone(&door)));
+    /// Clients of all kinds at a frontend.
+    pub fn trade(&mut self, name: impl Into<String>, url: String, trades: Trades) -> Arc<Door> {
+        let door = self.open(name.into(), url, trades, Count::FRONTEND);
+        for client in 0..TRADERS {
+            self.clients.spawn(repeat(Arc::clone(&door), client * NUMBERS_EACH, TRADE_PAUSE, trade));
         }
+        self.clients.spawn(repeat(Arc::clone(&door), 0, PAUSE, trade_pair));
+        self.clients.spawn(repeat(Arc::clone(&door), 0, PAUSE, page));
+        self.clients.spawn(repeat(Arc::clone(&door), 0, PAUSE, read_order));
         door
     }
 
-    /// Clients that only look, straight at the catalog.
-    pub fn watch(&mut self, name: &'static str, url: String) -> Arc<Door> {
-        self.look(name, url, Trades::Succeed)
+    /// Clients that only look stocks up and list them, straight at the catalog.
+    pub fn watch(&mut self, name: impl Into<String>, url: String) -> Arc<Door> {
+        self.open(name.into(), url, Trades::Succeed, Count::CATALOG)
     }
 
-    fn look(&mut self, name: &'static str, url: String, trades: Trades) -> Arc<Door> {
-        let (traded, looked, hits, refused) = Default::default();
-        let (pause, faults) = (Mutex::default(), Arc::clone(&self.shared.faults));
-        let door = Arc::new(Door { name, url, trades, traded, looked, hits, refused, pause, faults });
+    fn open(&mut self, name: String, url: String, trades: Trades, offers: &'static [Count]) -> Arc<Door> {
+        let (recorder, shared) = (self.shared.recorder.at(name, url), Arc::clone(&self.shared));
+        let (counts, paged, pause) = Default::default();
+        let door = Arc::new(Door { recorder, trades, offers, counts, paged, pause, shared });
+        for stock in STOCKS {
+            self.clients.spawn(repeat(Arc::clone(&door), 0, LOOK_PAUSE, move |door, _| look(door, stock)));
+        }
+        self.clients.spawn(repeat(Arc::clone(&door), 0, PAUSE, list));
         self.doors.push(Arc::clone(&door));
-        for _ in 0..CLIENTS_EACH {
-            self.clients.spawn(look(Arc::clone(&self.shared), Arc::clone(&door)));
-        }
         door
     }
 
-    /// The number of the order that was acknowledged last.
+    /// Waits until trades that began after this call have been answered at every frontend.
+    ///
+    /// # Errors
+    /// If they are not, or anything went wrong meanwhile.
+    pub async fn trades_go_on(&self) -> Result<()> {
+        self.go_on(Count::Trades).await
+    }
+
+    /// Waits for lookups too, at every door.
+    ///
+    /// # Errors
+    /// If they are not answered, or anything went wrong meanwhile.
+    pub async fn all_goes_on(&self) -> Result<()> {
+        self.trades_go_on().await?;
+        self.go_on(Count::Lookups).await
+    }
+
+    async fn go_on(&self, count: Count) -> Result<()> {
+        let doors = self.doors.iter().filter(|door| door.offers.contains(&count));
+        let wanted: Vec<_> = doors.map(|door| (door, door.count(count) + GOES_ON_AFTER)).collect();
+        for (door, wanted) in wanted {
+            door.reaches(count, wanted).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for something; a fault that a client finds ends it.
+    ///
+    /// # Errors
+    /// The fault that a client has found, or else the one that ends the wait.
+    pub async fn unless_faulty<T>(&self, something: impl Future<Output = Result<T>>) -> Result<T> {
+        self.shared.unless_faulty(something).await
+    }
+
+    /// How many things clients have seen.
+    pub fn seen(&self) -> usize {
+        self.shared.recorder.history().len()
+    }
+
+    /// The number of the order that was accepted last.
     ///
     /// # Errors
     /// If there is none.
     pub fn last_order(&self) -> Result<u64> {
-        let records = locked(&self.shared.records);
-        records.last().and_then(|record| record["number"].as_u64()).context("an acknowledged order")
+        let newest = self.shared.recorder.newest_order().context("an accepted order")?;
+        newest["number"].as_u64().context("a number")
     }
 
-    /// Has all clients end, and writes down what was acknowledged, for `bazaar check`.
+    /// Ends the clients after all has gone on and each has done its share, and checks what they saw: nothing went back,
+    /// each version had the quantity that the orders give it, all accepted orders are there, and all keepers agree.
     ///
     /// # Errors
-    /// If a client does not end, or anything went wrong.
-    pub async fn end(mut self, records: &Path) -> Result<()> {
-        self.shared.over.store(true, Ordering::Relaxed);
-        while let Some(client) = timeout(WAIT_MAX, self.clients.join_next()).await.context("a client does not end")? {
-            client??;
-        }
+    /// What is wrong.
+    pub async fn end(mut self, cluster: &Cluster) -> Result<()> {
+        self.all_goes_on().await?;
         for door in &self.doors {
-            let [traded, looked, hits, refused] =
-                [&door.traded, &door.looked, &door.hits, &door.refused].map(|count| count.load(Ordering::Relaxed));
-            let pause_ms = locked(&door.pause).longest.as_millis();
-            println!(
-                "{}: {traded} trades, longest pause {pause_ms} ms; {looked} lookups, {hits} hits, {refused} refused",
-                door.name
-            );
+            for count in door.offers {
+                door.reaches(*count, SHARE_MIN).await?;
+            }
         }
-        self.shared.faults.none()?;
-        let lines: Vec<String> = locked(&self.shared.records).iter().map(|record| format!("{record}\n")).collect();
-        fs::write(records, lines.concat())?;
-        Ok(())
+        self.shared.over.store(true, Ordering::Relaxed);
+        let ending = timeout(WAIT_MAX, async {
+            while let Some(ended) = self.clients.join_next().await {
+                ended?;
+            }
+            anyhow::Ok(())
+        });
+        self.shared.unless_faulty(async { ending.await.context("a client does not end")? }).await?;
+        for door in &self.doors {
+            println!("{}", door.summary());
+        }
+        quantities::check(self.shared.recorder.history(), cluster).await?;
+        let records = cluster.folder().join("accepted");
+        fs::write(&records, self.shared.recorder.records())?;
+        cluster.check(Some(&records)).await.map(drop)
     }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn stock(n: u64) -> &'static str {
-    if n.is_multiple_of(SELDOM) { "S1" } else { "S0" }
-}
-
-impl Shared {
-    /// Whether the client is to go on, after a pause.
-    async fn goes_on(&self) -> bool {
-        tokio::time::sleep(PAUSE).await;
-        !self.over.load(Ordering::Relaxed)
-    }
-
-    /// Sends a trade until it succeeds; returns its receipt.
-    async fn trade(&self, door: &Door, key: &str, trade: &Value) -> Result<Value> {
-        loop {
-            let request = self.client.post(format!("{}/orders", door.url)).header("Idempotency-Key", key).json(trade);
-            let answer = request.send().await?;
-            let (status, body) = (answer.status(), answer.json::<Value>().await?);
-            if status == StatusCode::OK {
-                return Ok(body["data"].clone());
-            }
-            if !door.may_refuse(status) {
-                self.faults.add(format!("trade {key} at the {}: {status} {body}", door.name));
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-}
-
-/// A trader: one trade after the other, each with a new key, and now and then one again with its old key.
-async fn trade(shared: Arc<Shared>, door: Arc<Door>, client: u64) -> Result<()> {
-    let mut n = 0;
-    while shared.goes_on().await {
-        n += 1;
-        let (name, side) = (stock(n + client), if n.is_multiple_of(2) { "sell" } else { "buy" });
-        let (key, trade) =
-            (format!("{}/{client}/{n}", door.name), json!({ "name": name, "type": side, "quantity": 1 }));
-        let floor = shared.shown.floor(name);
-        let receipt = shared.trade(&door, &key, &trade).await?;
-        door.traded_one();
-        let version = receipt["stock_version"].as_u64().context("a version")?;
-        shared.shown.show(name, version);
-        if version <= floor {
-            shared.faults.add(format!("trade {key} made version {version}, after {floor} had been shown"));
-        }
-        let record = json!({ "number": receipt["transaction_number"], "stock_version": version, "key": key,
-            "name": name, "type": side, "quantity": 1 });
-        locked(&shared.records).push(record);
-        if n.is_multiple_of(NOW_AND_THEN) {
-            let again = shared.trade(&door, &key, &trade).await?;
-            if again != receipt {
-                shared.faults.add(format!("trade {key} got {receipt}, and then {again}"));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A reader of stocks: an answer that has fallen behind is a fault, a refusal is not.
-async fn look(shared: Arc<Shared>, door: Arc<Door>) -> Result<()> {
-    let mut n = 0_u64;
-    while shared.goes_on().await {
-        n += 1;
-        let name = stock(if n.is_multiple_of(2) { 0 } else { n });
-        let floor = shared.shown.floor(name);
-        let answer = shared.client.get(format!("{}/stocks/{name}", door.url)).send().await?;
-        let (status, hit) = (answer.status(), answer.headers().get("x-cache").is_some_and(|by| by == "hit"));
-        let body = answer.json::<Value>().await?;
-        match status {
-            StatusCode::OK => {
-                let version = body["data"]["version"].as_u64().context("a version")?;
-                if let Err(fault) = shared.shown.look(name, floor, version) {
-                    shared.faults.add(format!(
-                        "{fault} (by the {}, {})",
-                        door.name,
-                        if hit { "hit" } else { "no hit" }
-                    ));
-                }
-                door.looked.fetch_add(1, Ordering::Relaxed);
-                door.hits.fetch_add(hit.into(), Ordering::Relaxed);
-            }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                door.refused.fetch_add(1, Ordering::Relaxed);
-            }
-            _ => shared.faults.add(format!("lookup of {name} at the {}: {status} {body}", door.name)),
-        }
-    }
-    Ok(())
-}
-
-/// A reader of orders: the newest one that was acknowledged must be there, as it was acknowledged.
-async fn read_orders(shared: Arc<Shared>, door: Arc<Door>) -> Result<()> {
-    while shared.goes_on().await {
-        tokio::time::sleep(PAUSE * u32::try_from(NOW_AND_THEN)?).await;
-        let Some(record) = locked(&shared.records).last().cloned() else { continue };
-        let answer = shared.client.get(format!("{}/orders/{}", door.url, record["number"])).send().await?;
-        let (status, body) = (answer.status(), answer.json::<Value>().await?);
-        let fields = record.as_object().context("fields")?;
-        let same = fields.iter().all(|(field, value)| body["data"][field] == *value);
-        if !(same && status == StatusCode::OK || door.may_refuse(status)) {
-            shared.faults.add(format!("{record} was read at the {} as {status} {body}", door.name));
-        }
-    }
-    Ok(())
 }

@@ -2,23 +2,14 @@
 //! may have gone back.
 
 use anyhow::Result;
-use bazaar_tests::{
-    Cluster,
-    chaos::{Chaos, Draw},
-};
+use bazaar_tests::{Cluster, chaos::Chaos};
 
 /// How many faults a story suffers.
 const FAULTS: u64 = 12;
 
 async fn suffer_from(seed: u64) -> Result<()> {
-    let mut chaos = Chaos::begin(Cluster::start_with_frontends(3, "").await?)?;
-    let mut draw = Draw::new(seed);
-    chaos.trades_go_on().await?;
-    for number in 1..=FAULTS {
-        let fault = chaos.draw(&mut draw).await?;
-        println!("seed {seed}, fault {number}: {fault:?}");
-        chaos.suffer(fault).await?;
-    }
+    let mut chaos = Chaos::begin(Cluster::start_with_frontends(3, "").await?, seed)?;
+    chaos.suffer(FAULTS).await?;
     chaos.end().await
 }
 
