@@ -96,18 +96,20 @@ fn configured(args: &Args) -> Result<ClusterConfig> {
 
 /// The address of a listener of one of several frontends on this machine.
 fn of_instance(mut address: SocketAddr, instance: u16) -> Result<SocketAddr> {
-    let port = address.port().checked_add((instance - 1) * INSTANCE_PORTS);
-    address.set_port(port.with_context(|| format!("frontend {instance} would need a port above 65535"))?);
+    address.set_port(port_of_instance(address.port(), instance)?);
     Ok(address)
 }
 
 /// Likewise for the `host:port` at which the catalog reaches the internal listener.
 fn advertised_by_instance(advertised: &str, instance: u16) -> Result<String> {
     let (host, port) = advertised.rsplit_once(':').context("frontend.internal_advertised is host:port")?;
-    let port: u16 = port.parse().context("frontend.internal_advertised is host:port")?;
-    let port = port.checked_add((instance - 1) * INSTANCE_PORTS);
-    let port = port.with_context(|| format!("frontend {instance} would need a port above 65535"))?;
-    Ok(format!("{host}:{port}"))
+    let port = port.parse().context("frontend.internal_advertised is host:port")?;
+    Ok(format!("{host}:{}", port_of_instance(port, instance)?))
+}
+
+fn port_of_instance(port: u16, instance: u16) -> Result<u16> {
+    let moved = port.checked_add((instance - 1) * INSTANCE_PORTS);
+    moved.with_context(|| format!("frontend {instance} would need a port above 65535"))
 }
 
 /// `cache.log` becomes `cache-2.log` for the second frontend.

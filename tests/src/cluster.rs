@@ -1,5 +1,7 @@
 //! A whole cluster: three replicas, the catalog and a frontend, as processes.
 
+mod requests;
+
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -11,7 +13,6 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use reqwest::StatusCode;
-use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
@@ -19,7 +20,6 @@ use crate::{
     ports::Ports,
     process::Process,
     wait::{LOOK_EVERY, WAIT_MAX},
-    wait_until,
 };
 
 /// A process of the cluster.
@@ -35,6 +35,8 @@ pub enum Name {
 
 /// The replicas of every cluster here.
 pub const REPLICAS: [u64; 3] = [1, 2, 3];
+/// How long a process may take to end by itself: a workload checks all that it did first.
+const FINISH_MAX: Duration = Duration::from_secs(180);
 const REPLICA_BINARY: &str = "bazaar-order-raft";
 /// Most frontends of a cluster here.
 pub const FRONTENDS_MAX: u16 = 4;
@@ -300,14 +302,7 @@ impl Cluster {
     /// If it does not end, or was killed.
     pub async fn ended(&mut self, name: Name) -> Result<(i32, Vec<String>)> {
         let process = self.processes.get_mut(&name).with_context(|| format!("{name:?} does not run"))?;
-        let deadline = Instant::now() + WAIT_MAX;
-        let status = loop {
-            if let Some(status) = process.ended()? {
-                break status;
-            }
-            ensure!(Instant::now() < deadline, "{name:?} does not end:\n{}", process.output());
-            tokio::time::sleep(LOOK_EVERY).await;
-        };
+        let status = process.end(WAIT_MAX).await.with_context(|| format!("{name:?}"))?;
         let output = process.output();
         self.processes.remove(&name);
         let code = status.code().with_context(|| format!("{name:?} ended with {status}:\n{output}"))?;
@@ -425,126 +420,6 @@ impl Cluster {
     fn running_replicas(&self) -> impl Iterator<Item = u64> {
         self.processes.keys().filter_map(|name| if let Name::Replica(id) = name { Some(*id) } else { None })
     }
-
-    /// The texts of a replica's events, oldest first.
-    ///
-    /// # Errors
-    /// If the replica does not show them.
-    pub async fn events(&self, id: u64) -> Result<Vec<String>> {
-        let (_, raft) = self.get(&format!("{}/admin/raft", self.admin_url(id))).await?;
-        let events = raft["data"]["events"].as_array().context("events")?;
-        Ok(events.iter().filter_map(|event| Some(event["what"].as_str()?.to_owned())).collect())
-    }
-
-    /// Has the leader hand over to another replica, and waits until that one leads.
-    ///
-    /// # Errors
-    /// If it does not come about.
-    pub async fn transfer(&self, to: u64) -> Result<()> {
-        let leader = self.leader().await?;
-        let url = format!("{}/admin/transfer", self.admin_url(leader));
-        let (status, body) = read(self.client.post(url).json(&json!({ "to": to }))).await?;
-        ensure!(status == StatusCode::OK, "{status} {body}");
-        wait_until("the other replica leads", || async { self.leader().await.ok().filter(|leader| *leader == to) })
-            .await?;
-        Ok(())
-    }
-
-    /// Waits until a replica tells this role in its health.
-    ///
-    /// # Errors
-    /// If it does not.
-    pub async fn wait_role(&self, id: u64, role: &str) -> Result<()> {
-        let url = format!("{}/health", self.url_of(Name::Replica(id)));
-        wait_until(&format!("replica {id} is {role}"), || async {
-            self.get(&url).await.ok().filter(|(_, health)| health["data"]["role"] == role)
-        })
-        .await
-        .map(drop)
-    }
-
-    /// Waits until a replica leads and takes trades; returns its number.
-    ///
-    /// # Errors
-    /// If none does.
-    pub async fn leader(&self) -> Result<u64> {
-        wait_until("a replica leads", || async {
-            for id in self.running_replicas() {
-                let health = self.get(&format!("{}/health", self.url_of(Name::Replica(id)))).await;
-                if let Ok((StatusCode::OK, health)) = health
-                    && health["data"]["role"] == "leader"
-                    && health["data"]["ready"] == true
-                {
-                    return Some(id);
-                }
-            }
-            None
-        })
-        .await
-    }
-
-    /// Gets JSON.
-    ///
-    /// # Errors
-    /// If nothing answers.
-    pub async fn get(&self, url: &str) -> Result<(StatusCode, Value)> {
-        read(self.client.get(url)).await
-    }
-
-    /// Sends a trade under a key through the frontend.
-    ///
-    /// # Errors
-    /// If nothing answers.
-    pub async fn trade(&self, key: &str, stock: &str, side: &str, quantity: u64) -> Result<(StatusCode, Value)> {
-        let body = json!({ "name": stock, "type": side, "quantity": quantity });
-        read(self.client.post(format!("{}/orders", self.url())).header("Idempotency-Key", key).json(&body)).await
-    }
-
-    /// A stock, as the frontend shows it.
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    pub async fn stock(&self, stock: &str) -> Result<Value> {
-        let (status, body) = self.get(&format!("{}/stocks/{stock}", self.url())).await?;
-        ensure!(status == StatusCode::OK, "{stock}: {status} {body}");
-        Ok(body["data"].clone())
-    }
-
-    /// The HTTP client of the stories.
-    pub fn client(&self) -> &reqwest::Client {
-        &self.client
-    }
-
-    /// Starts the client `bazaar` against this cluster; its output goes to a file of this name in the folder.
-    ///
-    /// # Errors
-    /// If it cannot be started.
-    pub fn bazaar(&self, output: &str, arguments: &[&str]) -> Result<Process> {
-        let config = self.config();
-        let url = self.url();
-        let common = ["--url", &url, "--config", config.to_str().context("a folder that is no text")?];
-        Process::start("bazaar", common.iter().chain(arguments), &self.folder().join(output))
-    }
-
-    /// Runs the client to its end and checks that it says all is well; returns what it printed.
-    ///
-    /// # Errors
-    /// If it does not end well.
-    pub async fn bazaar_succeeds(&self, output: &str, arguments: &[&str]) -> Result<String> {
-        finished(self.bazaar(output, arguments)?).await
-    }
-
-    /// Runs `bazaar check` over everything, with the acknowledged orders of a workload.
-    ///
-    /// # Errors
-    /// If a check fails.
-    pub async fn check(&self, records: Option<&Path>) -> Result<String> {
-        let mut arguments = vec!["check"];
-        if let Some(records) = records {
-            arguments.extend(["--records", records.to_str().context("a folder that is no text")?]);
-        }
-        self.bazaar_succeeds("check", &arguments).await
-    }
 }
 
 /// Waits for a process to end, and checks that it ended well.
@@ -552,19 +427,8 @@ impl Cluster {
 /// # Errors
 /// If it did not; the message holds its output.
 pub async fn finished(mut process: Process) -> Result<String> {
-    let deadline = Instant::now() + Duration::from_secs(180);
-    loop {
-        if let Some(status) = process.ended()? {
-            let output = process.output();
-            ensure!(status.success(), "it ended with {status}:\n{output}");
-            return Ok(output);
-        }
-        ensure!(Instant::now() < deadline, "it does not end:\n{}", process.output());
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-}
-
-async fn read(request: reqwest::RequestBuilder) -> Result<(StatusCode, Value)> {
-    let answer = request.send().await?;
-    Ok((answer.status(), answer.json().await?))
+    let status = process.end(FINISH_MAX).await?;
+    let output = process.output();
+    ensure!(status.success(), "it ended with {status}:\n{output}");
+    Ok(output)
 }

@@ -5,9 +5,12 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
+
+use crate::wait::LOOK_EVERY;
 
 /// Where the build put a binary: beside the folder of the test that runs.
 ///
@@ -75,6 +78,21 @@ impl Process {
     /// If the system does not say.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// If it does not in this time; the message holds its output.
+    pub async fn end(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.ended()? {
+                return Ok(status);
+            }
+            ensure!(Instant::now() < deadline, "it does not end:\n{}", self.output());
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Kills it (kill -9) and waits until it is gone.
