@@ -12,8 +12,8 @@ use bazaar_service::{
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
 
-/// Lookups are short, and one publish is in progress at a time.
-const WORKER_THREADS: usize = 2;
+/// Threads of the runtime: lookups are short, and one publish is in progress at a time.
+const WORKER_THREADS: usize = 1;
 
 /// The catalog: price, quantity and trading volume of every stock.
 #[derive(Debug, Parser)]

@@ -41,7 +41,12 @@ impl StockName {
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).expect("checked: ASCII")
+        std::str::from_utf8(self.as_bytes()).expect("checked: ASCII")
+    }
+
+    /// The name as ASCII.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
     }
 }
 
@@ -53,7 +58,8 @@ impl PartialOrd for StockName {
 
 impl Ord for StockName {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.as_str().cmp(other.as_str())
+        // The bytes order as the text does, and need not be checked to be text again: apply compares names all the time.
+        self.as_bytes().cmp(other.as_bytes())
     }
 }
 

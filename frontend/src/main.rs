@@ -17,8 +17,8 @@ use clap::Parser;
 const INSTANCES_MAX: i64 = 50;
 /// How far the ports of two frontends on one machine are apart.
 const INSTANCE_PORTS: u16 = 100;
-/// Worker threads of the process.
-const THREADS: usize = 2;
+/// Threads of the runtime. Where one is not enough, more frontends are better than more threads.
+const THREADS: usize = 1;
 
 /// The HTTP frontend of the stock bazaar. A flag wins over its environment variable, that over the configuration file.
 #[derive(Debug, Parser)]

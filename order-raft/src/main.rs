@@ -6,8 +6,8 @@ use bazaar_order_raft::{Listeners, Options, run};
 use bazaar_service::{CommonArgs, bind, start::main_with};
 use clap::Parser;
 
-/// Worker threads: three replicas share a machine in the smallest setup.
-const WORKER_THREADS: usize = 2;
+/// Threads of the runtime. Fsyncs, snapshots and reads of old entries have threads of their own.
+const WORKER_THREADS: usize = 1;
 
 /// An order replica of the stock bazaar.
 #[derive(Debug, Parser)]

@@ -14,6 +14,7 @@ use bazaar_domain::config::ClusterConfig;
 use clap::{Args, ValueEnum};
 use tokio::{
     net::TcpListener,
+    runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
@@ -115,11 +116,7 @@ where
         if let Err(error) = rlimit::increase_nofile_limit(OPEN_FILES_WANTED) {
             tracing::warn!(%error, "the limit of open files could not be raised");
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads)
-            .enable_all()
-            .build()
-            .context("the runtime cannot start")?;
+        let runtime = runtime(threads)?;
         runtime.block_on(async {
             let shutdown = CancellationToken::new();
             cancel_on_signal(shutdown.clone())?;
@@ -134,6 +131,15 @@ where
             ExitCode::FAILURE
         }
     }
+}
+
+/// One thread runs everything itself: handing a task to another thread costs more than most of our tasks take.
+fn runtime(threads: usize) -> Result<Runtime> {
+    let mut builder = if threads == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    if threads > 1 {
+        builder.worker_threads(threads);
+    }
+    builder.enable_all().build().context("the runtime cannot start")
 }
 
 /// Keeps the metrics registry small: histograms are summed up now and then, even if nobody asks for them.

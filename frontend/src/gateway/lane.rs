@@ -83,7 +83,14 @@ impl Lane {
 
     /// Whether a request may be sent now.
     pub fn can_send(&self) -> bool {
-        self.is_waiting() && self.calls.len() < INTERNAL_REQUESTS_IN_FLIGHT_MAX
+        let may_share = self.calls.len() < INTERNAL_REQUESTS_IN_FLIGHT_MAX && self.has_as_much_waiting();
+        self.is_waiting() && (self.calls.is_empty() || may_share)
+    }
+
+    /// Whether as many works wait as are under way. Under load this keeps the shared requests few and large; while there
+    /// is little to do, one work is as many as the one that is under way.
+    fn has_as_much_waiting(&self) -> bool {
+        self.calls.values().all(|call| self.queue.len() >= call.units.len())
     }
 
     /// Sends what waits, as far as it fits into one request.

@@ -38,6 +38,8 @@ const WRITE_BUFFERS_MAX: i32 = 3;
 const WAL_BYTES_MAX: u64 = 64 << 20;
 const OPEN_FILES_MAX: i32 = 256;
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
+/// Part of a memtable that its filter of keys may take.
+const MEMTABLE_BLOOM_RATIO: f64 = 0.05;
 
 /// A stored key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
@@ -349,10 +351,12 @@ fn families() -> Vec<ColumnFamilyDescriptor> {
     plain.set_write_buffer_size(WRITE_BUFFER_BYTES);
     plain.set_max_write_buffer_number(WRITE_BUFFERS_MAX);
     let mut hashed = plain.clone();
-    // Nearly every key that apply looks up is new: the filter answers without reading a file.
+    // Nearly every key that apply looks up is new: the filters answer without a search, in memory as in the files.
     let mut table = BlockBasedOptions::default();
     table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
     hashed.set_block_based_table_factory(&table);
+    hashed.set_memtable_whole_key_filtering(true);
+    hashed.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO);
     vec![
         ColumnFamilyDescriptor::new(ORDERS, plain.clone()),
         ColumnFamilyDescriptor::new(OUTCOMES, hashed),
