@@ -1,0 +1,136 @@
+//! The figures for people. Pure.
+
+use std::fmt::Write as _;
+
+use comfy_table::{Table, presets};
+
+use crate::{
+    document::Document,
+    goals::{COSTS, Verdict, best_batch, replica_bytes},
+    point::{NOISE_PERCENT_MAX, Point},
+    soak::Soak,
+};
+
+/// All that a run found.
+pub fn show(document: &Document) -> String {
+    let mut parts = vec![head(document)];
+    if !document.points.is_empty() {
+        parts.push(rows(document));
+        parts.push(costs("CPU for one operation, microseconds", &document.points, |point| &point.cpu_us_per_operation));
+        parts.push(costs("resident memory at the end of the row, MiB", &document.points, |point| &point.resident_mib));
+    }
+    parts.extend(bytes(document));
+    parts.extend(best_batch(&document.points).map(|point| format!("best batch: {}, {:.0}/s", point.name, point.rate_per_s)));
+    parts.extend(ratios(document));
+    parts.extend(document.soak.as_ref().map(Soak::conclusion));
+    parts.extend(document.notes.iter().map(|note| format!("note: {note}")));
+    parts.extend(document.failures.iter().map(|failure| format!("FAILED: {failure}")));
+    parts.join("\n\n")
+}
+
+fn head(document: &Document) -> String {
+    let machine = &document.machine;
+    format!(
+        "{}, revision {}: {} cores ({}), {} MiB, Linux {}, {}\n{} repeats of {} s after {} s of warm-up; median (min-max)",
+        machine.time,
+        machine.revision.as_deref().unwrap_or("unknown"),
+        machine.cores,
+        machine.processor,
+        machine.memory_mib,
+        machine.kernel,
+        machine.file_system,
+        document.timing.repeats,
+        document.timing.duration_s,
+        document.timing.warm_up_s,
+    )
+}
+
+fn rows(document: &Document) -> String {
+    let mut rows = table(&["ROW", "CLIENTS", "RATE/S", "P50 MS", "P99 MS", "ERRORS", "BUSY %", "OTHERS %", "GOALS"]);
+    for point in &document.points {
+        let noise = if point.is_noisy() { " NOISY" } else { "" };
+        rows.add_row([
+            point.name.clone(),
+            point.clients.to_string(),
+            format!("{:.0}", point.rate_per_s),
+            format!("{:.2}", point.p50_ms),
+            format!("{:.2}", point.p99_ms),
+            point.errors.to_string(),
+            format!("{:.0}", point.busy_percent.median),
+            format!("{:.1}{noise}", point.others_percent),
+            goals_of(point, &document.goals),
+        ]);
+    }
+    let mut text = lines(&rows);
+    if document.points.iter().any(Point::is_noisy) {
+        write!(text, "\nNOISY: others took more than {NOISE_PERCENT_MAX} % of the CPU; measure again when the machine is quiet")
+            .expect("writing to a string cannot fail");
+    }
+    text
+}
+
+fn goals_of(point: &Point, goals: &[Verdict]) -> String {
+    let own = goals.iter().filter(|verdict| verdict.row == point.name);
+    let texts = own.map(|verdict| {
+        let word = if verdict.met { "met" } else { "MISSED" };
+        format!("{}: {word} ({})", verdict.goal, short(verdict.found))
+    });
+    texts.collect::<Vec<_>>().join("; ")
+}
+
+/// A number with as many decimals as its size is worth.
+fn short(value: f64) -> String {
+    if value < 10.0 { format!("{value:.2}") } else { format!("{value:.0}") }
+}
+
+/// One column for each group of processes that any row has.
+fn costs(title: &str, points: &[Point], figures: fn(&Point) -> &std::collections::BTreeMap<String, f64>) -> String {
+    let names: std::collections::BTreeSet<&str> =
+        points.iter().flat_map(|point| figures(point).keys().map(String::as_str)).collect();
+    let header: Vec<&str> = ["ROW"].into_iter().chain(names.iter().copied()).chain(["TOTAL"]).collect();
+    let mut rows = table(&header);
+    for point in points.iter().filter(|point| !figures(point).is_empty()) {
+        let of = figures(point);
+        let each = names.iter().map(|name| of.get(*name).map_or(String::new(), |value| format!("{value:.1}")));
+        let total = format!("{:.1}", of.values().sum::<f64>());
+        rows.add_row([point.name.clone()].into_iter().chain(each).chain([total]));
+    }
+    format!("{title}\n{}", lines(&rows))
+}
+
+fn bytes(document: &Document) -> Option<String> {
+    let point = document.points.iter().find(|point| point.name == COSTS)?;
+    let order = document.order_bytes?;
+    let written = replica_bytes(point);
+    Some(format!(
+        "bytes written to disk for a trade at {COSTS}, all replicas together: {written:.0}\n  \
+         its order has {:.0} bytes as its client sends it (JSON with its key), so {:.1} times as many are written;\n  \
+         as it is stored (record under its number) it has {:.0}, so {:.1} times",
+        order.sent,
+        written / order.sent,
+        order.stored,
+        written / order.stored,
+    ))
+}
+
+fn ratios(document: &Document) -> Option<String> {
+    if document.ratios.is_empty() {
+        return None;
+    }
+    let mut rows = table(&["OURS", "THEIRS", "RATE: OURS / THEIRS", "P50: THEIRS / OURS", "P99: THEIRS / OURS"]);
+    for ratio in &document.ratios {
+        let figures = [ratio.rate, ratio.p50, ratio.p99].map(|times| format!("{times:.2}"));
+        rows.add_row([ratio.ours.clone(), ratio.theirs.clone()].into_iter().chain(figures));
+    }
+    Some(lines(&rows))
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.to_vec()).force_no_tty();
+    table
+}
+
+fn lines(table: &Table) -> String {
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
