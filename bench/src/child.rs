@@ -24,7 +24,8 @@ pub async fn output<A: AsRef<OsStr>>(
     // The current folder may be one that the child's user must not enter.
     command.args(rest).arg(program).args(arguments).current_dir("/").kill_on_drop(true);
     let name = program.display();
-    let ended = timeout(limit, command.output()).await.with_context(|| format!("{name} takes longer than {limit:?}"))?;
+    let ended =
+        timeout(limit, command.output()).await.with_context(|| format!("{name} takes longer than {limit:?}"))?;
     ended.with_context(|| format!("{name} cannot be started"))
 }
 

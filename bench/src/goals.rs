@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use crate::{
+    bazaar::bytes::OrderBytes,
     plan::{BARE, LOOKUPS},
     point::Point,
-    bazaar::bytes::OrderBytes,
 };
 
 /// Replicas, whose bytes on the disk count.
@@ -59,7 +59,8 @@ pub fn verdicts(points: &[Point], order: Option<OrderBytes>) -> Vec<Verdict> {
     for (name, bounds) in &ROWS {
         verdicts.extend(named(name).into_iter().flat_map(|point| bounds.iter().map(|bound| judge(point, bound))));
     }
-    verdicts.extend(best_batch(points).into_iter().flat_map(|point| BEST_BATCH.iter().map(|bound| judge(point, bound))));
+    verdicts
+        .extend(best_batch(points).into_iter().flat_map(|point| BEST_BATCH.iter().map(|bound| judge(point, bound))));
     if let Some((lookups, bare)) = named(LOOKUPS).zip(named(BARE)) {
         let found = lookups.rate_per_s.median / bare.rate_per_s.median;
         let goal = format!("at least {:.0} % of a bare handler", 100.0 * LOOKUP_SHARE_MIN);

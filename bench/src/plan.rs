@@ -49,7 +49,10 @@ pub fn rows(peers: bool) -> Vec<Row> {
         let load = Load { kind: "batch", connections: BATCH_CONNECTIONS, batch_size: Some(size) };
         Row { name: format!("batch-{size}"), clients: BATCH_CONNECTIONS, work: Work::Bazaar(load) }
     }));
-    rows.extend([("lookups", "lookup"), ("reads", "order"), ("mixed", "mixed")].map(|(name, kind)| row(name, MANY, ours(kind, MANY))));
+    rows.extend(
+        [("lookups", "lookup"), ("reads", "order"), ("mixed", "mixed")]
+            .map(|(name, kind)| row(name, MANY, ours(kind, MANY))),
+    );
     if peers {
         for script in [Script::Trade, Script::Statement, Script::Insert] {
             let name = format!("postgres-{}", script.name());
@@ -68,11 +71,17 @@ pub fn rows(peers: bool) -> Vec<Row> {
 /// # Errors
 /// If a name means no row; the message lists all.
 pub fn select(rows: Vec<Row>, only: &[String]) -> Result<Vec<Row>> {
-    let means = |wanted: &str, name: &str| name == wanted || name.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('-'));
+    let means = |wanted: &str, name: &str| {
+        name == wanted || name.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('-'))
+    };
     for wanted in only {
         let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
         let known = names.iter().any(|name| means(wanted, name));
-        ensure!(known, "there is no row '{wanted}'; there are {} (those of other systems with --peers)", names.join(", "));
+        ensure!(
+            known,
+            "there is no row '{wanted}'; there are {} (those of other systems with --peers)",
+            names.join(", ")
+        );
     }
     let selected = rows.into_iter().filter(|row| only.is_empty() || only.iter().any(|wanted| means(wanted, &row.name)));
     Ok(selected.collect())

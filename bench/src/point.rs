@@ -106,7 +106,11 @@ impl Point {
             others_percent: spread(&others).max,
             busy_percent: spread(&|repeat| repeat.usage.busy_percent),
             cpu_us_per_operation: per_operation(&repeats, |repeat| &repeat.usage.cpu_s, |cpu_s| cpu_s * 1e6),
-            written_bytes_per_operation: per_operation(&repeats, |repeat| &repeat.usage.written_bytes, |bytes| bytes as f64),
+            written_bytes_per_operation: per_operation(
+                &repeats,
+                |repeat| &repeat.usage.written_bytes,
+                |bytes| bytes as f64,
+            ),
             resident_mib: BTreeMap::new(),
             repeats,
         }
@@ -178,7 +182,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_row_has_medians_sums_of_errors_and_costs_for_one_operation() {
-        let point = Point::new("trades-64", 64, vec![one(100.0, 0.02, 1.0), one(300.0, 0.04, 9.5), one(200.0, 0.03, 2.0)]);
+        let point =
+            Point::new("trades-64", 64, vec![one(100.0, 0.02, 1.0), one(300.0, 0.04, 9.5), one(200.0, 0.03, 2.0)]);
         assert_eq!(point.rate_per_s, Spread { median: 200.0, min: 100.0, max: 300.0 });
         assert_eq!(point.errors, 6);
         assert!((point.cpu_us_per_operation["leader"] - 30.0).abs() < 1e-9);

@@ -29,7 +29,10 @@ impl Stat {
         // The name of the program is in brackets and may hold anything, also brackets and spaces.
         let fields: Vec<&str> = text.rsplit_once(')').context("no name in a stat")?.1.split_whitespace().collect();
         let number = |index: usize| -> Result<u64> {
-            fields.get(index).and_then(|field| field.parse().ok()).with_context(|| format!("no field {index} in a stat"))
+            fields
+                .get(index)
+                .and_then(|field| field.parse().ok())
+                .with_context(|| format!("no field {index} in a stat"))
         };
         Ok(Self {
             parent: u32::try_from(number(1)?)?,

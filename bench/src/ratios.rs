@@ -53,7 +53,8 @@ mod tests {
             point("etcd-put-1", 1, 1_000.0),
         ];
         let found = ratios(&points);
-        let short: Vec<_> = found.iter().map(|one| (one.ours.as_str(), one.theirs.as_str(), one.rate, one.p99)).collect();
+        let short: Vec<_> =
+            found.iter().map(|one| (one.ours.as_str(), one.theirs.as_str(), one.rate, one.p99)).collect();
         assert_eq!(
             short,
             [("trades-64", "postgres-trade-64", 15.0, 1.0), ("reads-64", "postgres-read-64", 0.5, 1.0)],

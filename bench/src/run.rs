@@ -40,8 +40,13 @@ pub fn say(line: &str) {
 /// If something is missing or fails; what was measured until then is printed.
 pub async fn run(args: Args) -> Result<()> {
     let wanted = select(rows(args.peers), &args.only)?;
-    machine::require_disk()?;
-    let _alone = claim()?;
+    // A quick run gives no figures, so it needs neither a disk nor the machine for itself.
+    let _alone = if args.quick {
+        None
+    } else {
+        machine::require_disk()?;
+        Some(claim()?)
+    };
     let timing = if args.quick { Timing::QUICK } else { Timing::FULL };
     let mut document = Document::new(timing)?;
     document.notes = notes(&args);
@@ -109,7 +114,7 @@ async fn measure_ours(args: &Args, wanted: &[&Row], document: &mut Document) -> 
             document.order_bytes = Some(bazaar.order_bytes().await?);
         }
     }
-    Ok(())
+    bazaar.check_books().await
 }
 
 async fn ours(bazaar: &Bazaar, row: &Row, timing: Timing) -> Result<Point> {
@@ -142,7 +147,9 @@ async fn lookups(bazaar: &Bazaar, row: &Row, timing: Timing) -> Result<Vec<Point
 async fn measure_postgres(wanted: &[&Row], document: &mut Document) -> Result<()> {
     say("starting PostgreSQL: a primary and two standbys");
     let postgres = Postgres::start().await?;
-    document.notes.push(format!("PostgreSQL {}: one of two standbys must have synced each commit", postgres.version().await?));
+    document
+        .notes
+        .push(format!("PostgreSQL {}: one of two standbys must have synced each commit", postgres.version().await?));
     let groups = postgres.groups();
     for row in wanted {
         let Work::Postgres(script) = row.work else { continue };
@@ -156,7 +163,9 @@ async fn measure_postgres(wanted: &[&Row], document: &mut Document) -> Result<()
 async fn measure_etcd(wanted: &[&Row], document: &mut Document) -> Result<()> {
     say("starting etcd: three members");
     let etcd = Etcd::start().await?;
-    document.notes.push("etcd: three members as they are by default; clients share up to eight connections to the leader".into());
+    document
+        .notes
+        .push("etcd: three members as they are by default; clients share up to eight connections to the leader".into());
     let groups = etcd.groups();
     for row in wanted {
         let Work::Etcd(kind) = row.work else { continue };
@@ -184,7 +193,9 @@ async fn repeats(
 fn add(document: &mut Document, point: Point) {
     let noise = if point.is_noisy() { "  NOISY" } else { "" };
     let Point { name, rate_per_s, p50_ms, p99_ms, errors, others_percent, .. } = &point;
-    say(&format!("{name}: {rate_per_s:.0}/s, p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms, {errors} errors, others {others_percent:.1} %{noise}"));
+    say(&format!(
+        "{name}: {rate_per_s:.0}/s, p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms, {errors} errors, others {others_percent:.1} %{noise}"
+    ));
     document.points.push(point);
 }
 

@@ -75,7 +75,11 @@ impl Soak {
             say(&line.to_string());
             soak.minutes.push(line);
             let free = machine::free_bytes()?;
-            ensure!(free > FREE_BYTES_MIN, "the soak ends after {minute} minutes: the disk has only {} MiB left", free >> 20);
+            ensure!(
+                free > FREE_BYTES_MIN,
+                "the soak ends after {minute} minutes: the disk has only {} MiB left",
+                free >> 20
+            );
         }
         soak.last_tenth_by_first = ratio(&soak.minutes.iter().map(|minute| minute.rate_per_s).collect::<Vec<_>>());
         Ok(soak)
@@ -85,7 +89,10 @@ impl Soak {
     pub fn conclusion(&self) -> String {
         let elections = self.minutes.last().map_or(0, |minute| minute.elections);
         let times = self.last_tenth_by_first;
-        format!("{} minutes; rate of the last tenth by the first: {times:.3}; elections: {elections}", self.minutes.len())
+        format!(
+            "{} minutes; rate of the last tenth by the first: {times:.3}; elections: {elections}",
+            self.minutes.len()
+        )
     }
 }
 

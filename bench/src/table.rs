@@ -1,6 +1,6 @@
 //! The figures for people. Pure.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use comfy_table::{Table, presets};
 
@@ -11,6 +11,10 @@ use crate::{
     soak::Soak,
 };
 
+/// The groups of processes in the order of their columns.
+const GROUPS: [&str; 10] =
+    ["frontend", "catalog", "leader", "follower_a", "follower_b", "followers", "primary", "standbys", "bare", "client"];
+
 /// All that a run found.
 pub fn show(document: &Document) -> String {
     let mut parts = vec![head(document)];
@@ -20,7 +24,9 @@ pub fn show(document: &Document) -> String {
         parts.push(costs("resident memory at the end of the row, MiB", &document.points, |point| &point.resident_mib));
     }
     parts.extend(bytes(document));
-    parts.extend(best_batch(&document.points).map(|point| format!("best batch: {}, {:.0}/s", point.name, point.rate_per_s)));
+    parts.extend(
+        best_batch(&document.points).map(|point| format!("best batch: {}, {:.0}/s", point.name, point.rate_per_s)),
+    );
     parts.extend(ratios(document));
     parts.extend(document.soak.as_ref().map(Soak::conclusion));
     parts.extend(document.notes.iter().map(|note| format!("note: {note}")));
@@ -63,8 +69,11 @@ fn rows(document: &Document) -> String {
     }
     let mut text = lines(&rows);
     if document.points.iter().any(Point::is_noisy) {
-        write!(text, "\nNOISY: others took more than {NOISE_PERCENT_MAX} % of the CPU; measure again when the machine is quiet")
-            .expect("writing to a string cannot fail");
+        write!(
+            text,
+            "\nNOISY: others took more than {NOISE_PERCENT_MAX} % of the CPU; measure again when the machine is quiet"
+        )
+        .expect("writing to a string cannot fail");
     }
     text
 }
@@ -84,10 +93,10 @@ fn short(value: f64) -> String {
 }
 
 /// One column for each group of processes that any row has.
-fn costs(title: &str, points: &[Point], figures: fn(&Point) -> &std::collections::BTreeMap<String, f64>) -> String {
-    let names: std::collections::BTreeSet<&str> =
-        points.iter().flat_map(|point| figures(point).keys().map(String::as_str)).collect();
-    let header: Vec<&str> = ["ROW"].into_iter().chain(names.iter().copied()).chain(["TOTAL"]).collect();
+fn costs(title: &str, points: &[Point], figures: fn(&Point) -> &BTreeMap<String, f64>) -> String {
+    let has = |name: &&str| points.iter().any(|point| figures(point).contains_key(*name));
+    let names: Vec<&str> = GROUPS.into_iter().filter(has).collect();
+    let header: Vec<String> = ["row"].iter().chain(&names).chain(&["total"]).map(|name| name.to_uppercase()).collect();
     let mut rows = table(&header);
     for point in points.iter().filter(|point| !figures(point).is_empty()) {
         let of = figures(point);
@@ -125,12 +134,56 @@ fn ratios(document: &Document) -> Option<String> {
     Some(lines(&rows))
 }
 
-fn table(header: &[&str]) -> Table {
+fn table<S: AsRef<str>>(header: &[S]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header.to_vec()).force_no_tty();
+    table.load_style(presets::NOTHING).set_header(header.iter().map(AsRef::as_ref)).force_no_tty();
     table
 }
 
 fn lines(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        bazaar::bytes::OrderBytes,
+        point::{Timing, tests::one},
+    };
+
+    fn document(points: Vec<Point>) -> Document {
+        let mut document = Document::new(Timing::QUICK).unwrap();
+        document.order_bytes = Some(OrderBytes { sent: 50.0, stored: 40.0 });
+        document.points = points;
+        document.conclude();
+        document
+    }
+
+    #[test]
+    fn the_table_has_the_figures_their_goals_and_their_noise() {
+        let text =
+            show(&document(vec![Point::new("trades-64", 64, vec![one(1_000.0, 0.03, 50.0), one(3_000.0, 0.03, 0.0)])]));
+        let row = text.lines().find(|line| line.contains("trades-64 ")).unwrap();
+        assert!(row.contains("2000 (1000-3000)"), "{row}");
+        assert!(row.contains("51.0 NOISY"), "{row}");
+        assert!(row.contains("at least 30000/s: MISSED (2000); at most 8 ms p99: met (7.00)"), "{row}");
+        assert!(text.contains("all replicas together: 500") && text.contains("10.0 times as many"), "{text}");
+    }
+
+    #[test]
+    fn every_group_that_took_cpu_has_a_column_and_they_add_up() {
+        let text = show(&document(vec![Point::new("mixed-64", 64, vec![one(1_000.0, 0.03, 0.0)])]));
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert!(lines.contains(&vec!["ROW", "LEADER", "CLIENT", "TOTAL"]), "{text}");
+        assert!(lines.contains(&vec!["mixed-64", "30.0", "10.0", "40.0"]), "{text}");
+    }
+
+    #[test]
+    fn a_run_without_rows_shows_what_went_wrong() {
+        let mut document = document(Vec::new());
+        document.failures.push("etcd: it is missing".into());
+        let text = show(&document);
+        assert!(text.ends_with("FAILED: etcd: it is missing") && !text.contains("CLIENTS"), "{text}");
+    }
 }

@@ -1,11 +1,14 @@
 //! The service itself: a fresh cluster of the real processes, and the loads that its own client puts on it.
 
 pub mod bare;
+pub mod books;
 pub mod bytes;
 pub mod load;
 pub mod recorded;
 
-use anyhow::{Context, Result};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
 use bazaar_tests::{
     Cluster, Name,
     cluster::REPLICAS,
@@ -72,11 +75,15 @@ impl Bazaar {
     /// # Errors
     /// If none leads.
     pub async fn standing(&self) -> Result<Standing> {
-        let url = format!("{}/admin/raft", self.cluster.admin_url(self.cluster.leader().await?));
-        let (_, answer) = self.cluster.get(&url).await?;
+        let data = self.position(self.cluster.leader().await?).await?;
         let number = |value: &Value| value.as_u64().context("the leader's position has another form");
-        let data = &answer["data"];
         Ok(Standing { term: number(&data["term"])?, orders: number(&data["digest"]["number"])? })
+    }
+
+    /// What a replica shows of itself.
+    async fn position(&self, replica: u64) -> Result<Value> {
+        let (_, mut answer) = self.cluster.get(&format!("{}/admin/raft", self.cluster.admin_url(replica))).await?;
+        Ok(answer["data"].take())
     }
 
     /// Puts a load on the frontend, or on another server that answers like it.
@@ -100,19 +107,11 @@ impl Bazaar {
                 return Ok(found);
             }
             let answer = self.load(FILL, duration_s, None).await?;
-            anyhow::ensure!(answer.operations > 0, "the store cannot be filled: no trade was accepted");
+            ensure!(answer.operations > 0, "the store cannot be filled: no trade was accepted");
             let left_s = orders.saturating_sub(found + answer.operations) as f64 / answer.rate_per_s;
             duration_s = (left_s.ceil() as u64).clamp(1, FILL_SLICE_S_MAX);
         }
-        anyhow::bail!("the store is not full after {FILL_SLICES_MAX} loads")
-    }
-
-    /// Compares all replicas, the catalog and the frontend.
-    ///
-    /// # Errors
-    /// If they differ.
-    pub async fn check(&self) -> Result<()> {
-        self.cluster.check(None).await.map(drop)
+        bail!("the store is not full after {FILL_SLICES_MAX} loads")
     }
 
     /// The cluster, for what only one part needs.
@@ -122,6 +121,6 @@ impl Bazaar {
 }
 
 /// Starts a binary of ours in the way of all children.
-fn start(name: &str, arguments: &[&str], log: &std::path::Path) -> Result<Process> {
+fn start(name: &str, arguments: &[&str], log: &Path) -> Result<Process> {
     Process::start_under(&child::UNDER, &process::binary(name).to_string_lossy(), arguments, log)
 }

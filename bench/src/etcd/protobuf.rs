@@ -142,7 +142,8 @@ mod tests {
 
     #[test]
     fn damaged_messages_are_refused() {
-        for damaged in [&b"\x08"[..], b"\x12\x07test", b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", b"\x0d1234"] {
+        for damaged in [&b"\x08"[..], b"\x12\x07test", b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", b"\x0d1234"]
+        {
             assert!(fields(damaged).is_err(), "{damaged:x?}");
         }
     }

@@ -56,7 +56,10 @@ mod tests {
 
     #[test]
     fn rate_and_failures_come_from_the_text_and_latencies_from_the_logs() {
-        let logs = ["0 1 500 0 1700000000 1\n0 2 failed 0 1700000000 2\n".to_owned(), "1 1 1500 0 1 1\n1 2 700 0 1 1\n".to_owned()];
+        let logs = [
+            "0 1 500 0 1700000000 1\n0 2 failed 0 1700000000 2\n".to_owned(),
+            "1 1 1500 0 1 1\n1 2 700 0 1 1\n".to_owned(),
+        ];
         let found = answer(PRINTED, &logs).unwrap();
         assert_eq!((found.operations, found.rate_per_s, found.errors), (3, 3_530.5, 1));
         assert_eq!((found.p50_ms, found.p99_ms), (0.7, 1.5));

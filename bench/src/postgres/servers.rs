@@ -85,8 +85,11 @@ impl Postgres {
             .await?;
         self.sql("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (s1, s2)'").await?;
         self.sql("SELECT pg_reload_conf()").await?;
-        self.wait_for("commits need a quorum", "SELECT count(*) = 2 FROM pg_stat_replication WHERE sync_state = 'quorum'")
-            .await?;
+        self.wait_for(
+            "commits need a quorum",
+            "SELECT count(*) = 2 FROM pg_stat_replication WHERE sync_state = 'quorum'",
+        )
+        .await?;
         for statement in SCHEMA.split_inclusive(";\n") {
             self.sql(statement).await?;
         }
@@ -106,7 +109,9 @@ impl Postgres {
         self.servers.push(process);
         let answers = || async { self.sql_of(server, "SELECT 1").await.ok() };
         let said = || fs::read_to_string(&log).unwrap_or_default();
-        wait_until("PostgreSQL answers", answers).await.with_context(|| format!("PostgreSQL does not start:\n{}", said()))?;
+        wait_until("PostgreSQL answers", answers)
+            .await
+            .with_context(|| format!("PostgreSQL does not start:\n{}", said()))?;
         Ok(())
     }
 
@@ -193,7 +198,8 @@ fn under(as_user: bool) -> Vec<String> {
 /// The folder of the newest installed version: Debian does not put the server's programs into the path.
 fn programs() -> Result<PathBuf> {
     let folders = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(|entry| entry.ok());
-    let with_number = folders.filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path())));
+    let with_number =
+        folders.filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path())));
     let newest = with_number.filter(|(_, path)| path.join("bin/pgbench").exists()).max();
     match newest {
         Some((_, path)) => Ok(path.join("bin")),
