@@ -9,8 +9,10 @@ use crate::{
     bazaar::bytes::OrderBytes,
     goals::{Verdict, verdicts},
     machine::Machine,
-    point::{Point, Timing},
+    point::Point,
+    progress::say_point,
     ratios::{Ratio, ratios},
+    repeat::Timing,
     soak::Soak,
 };
 
@@ -57,6 +59,12 @@ impl Document {
             soak: None,
             failures: Vec::new(),
         })
+    }
+
+    /// Adds a row and says so.
+    pub fn add(&mut self, point: Point) {
+        say_point(&point);
+        self.points.push(point);
     }
 
     /// Draws the conclusions from the rows.

@@ -1,4 +1,4 @@
-//! One row of the table: the same load several times, and what everything took meanwhile.
+//! One row of the table: what the repeats of a load gave together.
 
 use std::collections::BTreeMap;
 
@@ -6,52 +6,13 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::{
-    answer::Answer,
+    repeat::Repeat,
     spread::Spread,
-    usage::{Group, Snapshot, Usage, resident_mib},
+    usage::{Group, resident_mib},
 };
 
 /// Above this share of the machine's CPU in other hands, a row is marked.
 pub const NOISE_PERCENT_MAX: f64 = 10.0;
-
-/// How long and how often.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Timing {
-    /// Load before anything counts.
-    pub warm_up_s: u64,
-    /// One repeat.
-    pub duration_s: u64,
-    /// Repeats.
-    pub repeats: usize,
-}
-
-impl Timing {
-    /// For figures.
-    pub const FULL: Self = Self { warm_up_s: 2, duration_s: 8, repeats: 3 };
-    /// To see that everything works.
-    pub const QUICK: Self = Self { warm_up_s: 1, duration_s: 1, repeats: 1 };
-}
-
-/// One run of a load, and what was taken meanwhile.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Repeat {
-    /// What the load generator said.
-    #[serde(flatten)]
-    pub answer: Answer,
-    /// What was taken.
-    #[serde(flatten)]
-    pub usage: Usage,
-}
-
-/// Runs a load once and looks before and after.
-///
-/// # Errors
-/// If the load or a look fails.
-pub async fn repeat(groups: &[Group], load: impl Future<Output = Result<Answer>>) -> Result<Repeat> {
-    let before = Snapshot::take(groups)?;
-    let answer = load.await?;
-    Ok(Repeat { answer, usage: Snapshot::take(groups)?.since(&before) })
-}
 
 /// A row of the table.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -159,6 +120,7 @@ fn per_operation<T: Copy>(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::{answer::Answer, usage::Usage};
 
     /// A repeat of 1,000 operations in which `leader` took this much CPU.
     pub(crate) fn one(rate_per_s: f64, leader_cpu_s: f64, others_percent: f64) -> Repeat {

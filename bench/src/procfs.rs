@@ -48,7 +48,9 @@ pub struct MachineTicks {
     /// All of them.
     pub total: u64,
     /// Of programs and the kernel working for them.
-    pub busy: u64,
+    pub programs: u64,
+    /// With nothing to do, or waiting for a disk.
+    pub idle: u64,
     /// Taken by other guests of the host.
     pub stolen: u64,
 }
@@ -61,9 +63,10 @@ impl MachineTicks {
     pub fn parse(text: &str) -> Result<Self> {
         let line = text.lines().find(|line| line.starts_with("cpu ")).context("no line 'cpu' in /proc/stat")?;
         let ticks: Vec<u64> = line.split_whitespace().skip(1).map(str::parse).collect::<Result<_, _>>()?;
-        let [user, nice, system, _idle, _iowait, _irq, _softirq, stolen] =
+        let [user, nice, system, idle, waiting, _interrupts, _soft_interrupts, stolen] =
             *ticks.first_chunk::<8>().context("too few numbers in /proc/stat")?;
-        Ok(Self { total: ticks[..8].iter().sum(), busy: user + nice + system, stolen })
+        let programs = user + nice + system;
+        Ok(Self { total: ticks[..8].iter().sum(), programs, idle: idle + waiting, stolen })
     }
 }
 
@@ -121,9 +124,9 @@ mod tests {
     }
 
     #[test]
-    fn the_machines_line_is_split_into_busy_and_stolen() {
+    fn the_machines_line_is_split_into_programs_idle_and_stolen() {
         let text = "cpu  10 1 5 80 2 1 1 4 3 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
-        assert_eq!(MachineTicks::parse(text).unwrap(), MachineTicks { total: 104, busy: 16, stolen: 4 });
+        assert_eq!(MachineTicks::parse(text).unwrap(), MachineTicks { total: 104, programs: 16, idle: 82, stolen: 4 });
         assert!(MachineTicks::parse("cpu 1 2 3\n").is_err());
     }
 

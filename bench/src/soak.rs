@@ -8,8 +8,8 @@ use serde::Serialize;
 use crate::{
     bazaar::{Bazaar, Load},
     machine,
-    point::repeat,
-    run::say,
+    progress::say,
+    repeat::repeat,
     usage::resident_mib,
 };
 
@@ -53,10 +53,9 @@ impl Soak {
     /// Soaks a cluster for so many minutes and says a line about each.
     ///
     /// # Errors
-    /// If the load cannot start, a process is gone, or the disk is nearly full.
-    pub async fn run(bazaar: &Bazaar, minutes: u64) -> Result<Self> {
+    /// If the load cannot start, a process is gone, or the disk is nearly full; the minutes until then are kept.
+    pub async fn run(&mut self, bazaar: &Bazaar, minutes: u64) -> Result<()> {
         let first_term = bazaar.standing().await?.term;
-        let mut soak = Self::default();
         for minute in 1..=minutes {
             let groups = bazaar.groups().await?;
             let one = repeat(&groups, bazaar.load(LOAD, MINUTE_S, None)).await?;
@@ -73,7 +72,8 @@ impl Soak {
                 orders: standing.orders,
             };
             say(&line.to_string());
-            soak.minutes.push(line);
+            self.minutes.push(line);
+            self.last_tenth_by_first = ratio(&self.minutes.iter().map(|minute| minute.rate_per_s).collect::<Vec<_>>());
             let free = machine::free_bytes()?;
             ensure!(
                 free > FREE_BYTES_MIN,
@@ -81,8 +81,7 @@ impl Soak {
                 free >> 20
             );
         }
-        soak.last_tenth_by_first = ratio(&soak.minutes.iter().map(|minute| minute.rate_per_s).collect::<Vec<_>>());
-        Ok(soak)
+        Ok(())
     }
 
     /// What it shows.

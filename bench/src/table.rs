@@ -29,15 +29,20 @@ pub fn show(document: &Document) -> String {
     );
     parts.extend(ratios(document));
     parts.extend(document.soak.as_ref().map(Soak::conclusion));
-    parts.extend(document.notes.iter().map(|note| format!("note: {note}")));
-    parts.extend(document.failures.iter().map(|failure| format!("FAILED: {failure}")));
+    parts.push(prefixed("note", &document.notes));
+    parts.push(prefixed("FAILED", &document.failures));
+    parts.retain(|part| !part.is_empty());
     parts.join("\n\n")
+}
+
+fn prefixed(word: &str, lines: &[String]) -> String {
+    lines.iter().map(|line| format!("{word}: {line}")).collect::<Vec<_>>().join("\n")
 }
 
 fn head(document: &Document) -> String {
     let machine = &document.machine;
     format!(
-        "{}, revision {}: {} cores ({}), {} MiB, Linux {}, {}\n{} repeats of {} s after {} s of warm-up; median (min-max)",
+        "{}, revision {}: {} cores ({}), {} MiB, Linux {}, {}",
         machine.time,
         machine.revision.as_deref().unwrap_or("unknown"),
         machine.cores,
@@ -45,9 +50,6 @@ fn head(document: &Document) -> String {
         machine.memory_mib,
         machine.kernel,
         machine.file_system,
-        document.timing.repeats,
-        document.timing.duration_s,
-        document.timing.warm_up_s,
     )
 }
 
@@ -67,7 +69,14 @@ fn rows(document: &Document) -> String {
             goals_of(point, &document.goals),
         ]);
     }
-    let mut text = lines(&rows);
+    let timing = document.timing;
+    let mut text = format!(
+        "median (min-max) of {} repeats of {} s, after {} s of warm-up\n{}",
+        timing.repeats,
+        timing.duration_s,
+        timing.warm_up_s,
+        lines(&rows)
+    );
     if document.points.iter().any(Point::is_noisy) {
         write!(
             text,
@@ -147,10 +156,7 @@ fn lines(table: &Table) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        bazaar::bytes::OrderBytes,
-        point::{Timing, tests::one},
-    };
+    use crate::{bazaar::bytes::OrderBytes, point::tests::one, repeat::Timing};
 
     fn document(points: Vec<Point>) -> Document {
         let mut document = Document::new(Timing::QUICK).unwrap();

@@ -1,6 +1,9 @@
 //! What processes take between two moments: CPU, bytes written, memory.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -9,6 +12,9 @@ use crate::procfs::{MachineTicks, Processes, Stat, TICKS_PER_S, field};
 
 /// The client's name among the groups.
 pub const CLIENT: &str = "client";
+
+/// How often the processes are read at most; on a machine that starts some all the time the last reading counts.
+const READS_MAX: usize = 20;
 
 /// Processes of one name: `leader`, `followers`.
 #[derive(Debug, Clone)]
@@ -36,7 +42,7 @@ pub struct Usage {
     pub others_percent: f64,
     /// Share that other guests of the host took.
     pub stolen_percent: f64,
-    /// Share that was at work at all.
+    /// Share that was at work here, interrupts included.
     pub busy_percent: f64,
     /// CPU seconds of each group, and of the client.
     pub cpu_s: BTreeMap<String, f64>,
@@ -68,15 +74,16 @@ impl Snapshot {
     /// What was taken since an earlier moment.
     pub fn since(&self, before: &Self) -> Usage {
         let total = self.machine.total.saturating_sub(before.machine.total).max(1) as f64;
-        let busy = self.machine.busy.saturating_sub(before.machine.busy);
+        let programs = self.machine.programs.saturating_sub(before.machine.programs);
+        let idle = self.machine.idle.saturating_sub(before.machine.idle);
         let known = self.known_ticks.saturating_sub(before.known_ticks);
         let stolen = self.machine.stolen.saturating_sub(before.machine.stolen);
         let percent = |ticks: u64| 100.0 * ticks as f64 / total;
         let cpu = grown(&self.ticks, &before.ticks).map(|(name, ticks)| (name, ticks as f64 / TICKS_PER_S));
         Usage {
-            others_percent: percent(busy.saturating_sub(known)),
+            others_percent: percent(programs.saturating_sub(known)),
             stolen_percent: percent(stolen),
-            busy_percent: percent(busy),
+            busy_percent: 100.0 - percent(idle + stolen),
             cpu_s: cpu.collect(),
             written_bytes: grown(&self.written_bytes, &before.written_bytes).collect(),
         }
@@ -117,23 +124,40 @@ fn sum(pids: &[u32], file: &str, name: &str) -> Result<u64> {
     pids.iter().map(read).sum()
 }
 
+/// All processes, read until none ended meanwhile: what an ended one took is its parent's, who may have been read before.
 fn read_processes() -> Result<Processes> {
-    let mut all = BTreeMap::new();
-    for entry in fs::read_dir("/proc")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        // A process may end while the folder is read.
-        let Ok(text) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-        all.insert(pid, Stat::parse(&text)?);
+    let mut all = Processes::default();
+    for _ in 0..READS_MAX {
+        all.0.clear();
+        let listed = pids()?;
+        for pid in &listed {
+            if let Ok(text) = fs::read_to_string(format!("/proc/{pid}/stat")) {
+                all.0.insert(*pid, Stat::parse(&text)?);
+            }
+        }
+        let now = pids()?;
+        if listed.iter().all(|pid| all.0.contains_key(pid) && now.contains(pid)) {
+            break;
+        }
     }
-    Ok(Processes(all))
+    Ok(all)
+}
+
+fn pids() -> Result<BTreeSet<u32>> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir("/proc")? {
+        found.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn at(total: u64, busy: u64, known_ticks: u64, leader: u64, written: u64) -> Snapshot {
-        let machine = MachineTicks { total, busy, stolen: total / 100 };
+    fn at(total: u64, programs: u64, known_ticks: u64, leader: u64, written: u64) -> Snapshot {
+        let (idle, stolen) = (total / 4, total / 100);
+        let machine = MachineTicks { total, programs, idle, stolen };
         let (ticks, written_bytes) = ([("leader", leader)].into(), [("leader", written)].into());
         Snapshot { machine, known_ticks, ticks, written_bytes }
     }
@@ -141,7 +165,7 @@ mod tests {
     #[test]
     fn what_is_not_ours_is_others() {
         let usage = at(3_000, 1_500, 900, 250, 10_000).since(&at(1_000, 500, 100, 50, 1_000));
-        assert_eq!((usage.others_percent, usage.busy_percent, usage.stolen_percent), (10.0, 50.0, 1.0));
+        assert_eq!((usage.others_percent, usage.busy_percent, usage.stolen_percent), (10.0, 74.0, 1.0));
         assert_eq!(usage.cpu_s, [("leader".to_owned(), 2.0)].into());
         assert_eq!(usage.written_bytes, [("leader".to_owned(), 9_000)].into());
     }

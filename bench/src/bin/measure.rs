@@ -3,10 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use bazaar_bench::{
-    args::Args,
-    run::{run, say},
-};
+use bazaar_bench::{args::Args, progress::say, run::run};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 

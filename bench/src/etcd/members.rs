@@ -23,6 +23,7 @@ pub struct Etcd {
     ports: Ports,
     _folder: TempDir,
     leader: u16,
+    binary: PathBuf,
 }
 
 impl Etcd {
@@ -45,7 +46,16 @@ impl Etcd {
             let log = fs::read_to_string(folder.path().join("m0.log")).unwrap_or_default();
             format!("etcd does not start:\n{log}")
         })?;
-        Ok(Self { members, ports, _folder: folder, leader })
+        Ok(Self { members, ports, _folder: folder, leader, binary })
+    }
+
+    /// What the server calls itself.
+    ///
+    /// # Errors
+    /// If it does not say.
+    pub async fn version(&self) -> Result<String> {
+        let said = child::succeeds(&child::UNDER, &self.binary, ["--version"], SLACK).await?;
+        Ok(said.lines().next().unwrap_or_default().to_owned())
     }
 
     /// The members by their part.
@@ -70,7 +80,7 @@ impl Etcd {
         let (clients, duration) = (clients.to_string(), duration_s.to_string());
         let arguments = [kind, "--member", &member, "--clients", &clients, "--duration-s", &duration];
         let limit = Duration::from_secs(duration_s) + SLACK;
-        let load: PathBuf = process::binary("etcd-load");
+        let load = process::binary("etcd-load");
         let text = child::succeeds(&child::UNDER, &load, arguments, limit).await?;
         Ok(serde_json::from_str(&text)?)
     }
