@@ -20,8 +20,11 @@ pub fn show(document: &Document) -> String {
     let mut parts = vec![head(document)];
     if !document.points.is_empty() {
         parts.push(rows(document));
-        parts.push(costs("CPU for one operation, microseconds", &document.points, |point| &point.cpu_us_per_operation));
-        parts.push(costs("resident memory at the end of the row, MiB", &document.points, |point| &point.resident_mib));
+        parts.extend(costs("CPU for one operation, microseconds", &document.points, |point| {
+            &point.cpu_us_per_operation
+        }));
+        parts
+            .extend(costs("resident memory at the end of the row, MiB", &document.points, |point| &point.resident_mib));
     }
     parts.extend(bytes(document));
     parts.extend(
@@ -101,10 +104,13 @@ fn short(value: f64) -> String {
     if value < 10.0 { format!("{value:.2}") } else { format!("{value:.0}") }
 }
 
-/// One column for each group of processes that any row has.
-fn costs(title: &str, points: &[Point], figures: fn(&Point) -> &BTreeMap<String, f64>) -> String {
+/// One column for each group of processes that any row has; nothing if none has any.
+fn costs(title: &str, points: &[Point], figures: fn(&Point) -> &BTreeMap<String, f64>) -> Option<String> {
     let has = |name: &&str| points.iter().any(|point| figures(point).contains_key(*name));
     let names: Vec<&str> = GROUPS.into_iter().filter(has).collect();
+    if names.is_empty() {
+        return None;
+    }
     let header: Vec<String> = ["row"].iter().chain(&names).chain(&["total"]).map(|name| name.to_uppercase()).collect();
     let mut rows = table(&header);
     for point in points.iter().filter(|point| !figures(point).is_empty()) {
@@ -113,7 +119,7 @@ fn costs(title: &str, points: &[Point], figures: fn(&Point) -> &BTreeMap<String,
         let total = format!("{:.1}", of.values().sum::<f64>());
         rows.add_row([point.name.clone()].into_iter().chain(each).chain([total]));
     }
-    format!("{title}\n{}", lines(&rows))
+    Some(format!("{title}\n{}", lines(&rows)))
 }
 
 fn bytes(document: &Document) -> Option<String> {
@@ -183,6 +189,7 @@ mod tests {
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert!(lines.contains(&vec!["ROW", "LEADER", "CLIENT", "TOTAL"]), "{text}");
         assert!(lines.contains(&vec!["mixed-64", "30.0", "10.0", "40.0"]), "{text}");
+        assert!(!text.contains("resident memory"), "nobody's memory was looked at: {text}");
     }
 
     #[test]

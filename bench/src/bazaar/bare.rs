@@ -2,11 +2,15 @@
 
 use std::{fs, net::TcpStream};
 
-use anyhow::Result;
-use bazaar_tests::{ports::Ports, process::Process, wait_until};
+use anyhow::{Context, Result};
+use bazaar_tests::{
+    ports::Ports,
+    process::{self, Process},
+    wait_until,
+};
 
-use super::{Bazaar, recorded::Recorded, start};
-use crate::usage::Group;
+use super::{Bazaar, recorded::Recorded};
+use crate::{child, usage::Group};
 
 /// A running bare server; killed when it is dropped.
 #[derive(Debug)]
@@ -28,8 +32,9 @@ impl Bare {
         fs::write(&answers, serde_json::to_vec(&recorded)?)?;
         let ports = Ports::take()?;
         let address = format!("127.0.0.1:{}", ports.get(0));
-        let arguments = ["--listen", &address, "--answers", &answers.to_string_lossy()];
-        let process = start("bare", &arguments, &cluster.folder().join("bare.log"))?;
+        let arguments = ["--listen", &address, "--answers", answers.to_str().context("a folder that is no text")?];
+        let process =
+            child::start(&child::under(None), &process::binary("bare"), arguments, &cluster.folder().join("bare.log"))?;
         wait_until("the bare server listens", || async { TcpStream::connect(&address).ok() }).await?;
         Ok(Self { process, address, _ports: ports })
     }

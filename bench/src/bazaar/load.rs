@@ -48,7 +48,7 @@ impl Load {
         }
         let limit = Duration::from_secs(duration_s) + SLACK;
         // Failed requests end the client with a failure, after its report.
-        let ended = child::output(&child::UNDER, &process::binary("bazaar"), arguments, limit).await?;
+        let ended = child::output(&child::under(None), &process::binary("bazaar"), arguments, limit).await?;
         let said = || String::from_utf8_lossy(&ended.stderr).trim().to_owned();
         parse(&ended.stdout).with_context(|| format!("'bazaar bench' gave no report: {}", said()))
     }

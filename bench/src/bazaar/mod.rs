@@ -6,14 +6,8 @@ pub mod bytes;
 pub mod load;
 pub mod recorded;
 
-use std::path::Path;
-
 use anyhow::{Context, Result, bail, ensure};
-use bazaar_tests::{
-    Cluster, Name,
-    cluster::REPLICAS,
-    process::{self, Process},
-};
+use bazaar_tests::{Cluster, Name, cluster::REPLICAS};
 use serde_json::Value;
 
 use crate::{answer::Answer, child, usage::Group};
@@ -50,7 +44,8 @@ impl Bazaar {
     /// If something does not start; the message holds its log.
     pub async fn start() -> Result<Self> {
         let mut cluster = Cluster::prepare("")?;
-        let under = [&child::UNDER[..], &[CACHE_STOCKS]].concat();
+        let under = child::under(None);
+        let under: Vec<&str> = under.iter().map(String::as_str).chain([CACHE_STOCKS]).collect();
         for name in cluster.names() {
             cluster.launch_under(&under, name, true)?;
         }
@@ -118,9 +113,4 @@ impl Bazaar {
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
     }
-}
-
-/// Starts a binary of ours in the way of all children.
-fn start(name: &str, arguments: &[&str], log: &Path) -> Result<Process> {
-    Process::start_under(&child::UNDER, &process::binary(name).to_string_lossy(), arguments, log)
 }

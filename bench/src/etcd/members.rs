@@ -40,7 +40,7 @@ impl Etcd {
             let log = folder.path().join(format!("m{member}.log"));
             let data = folder.path().join(format!("m{member}"));
             let arguments = arguments(&ports, member, &data.to_string_lossy());
-            members.push(Process::start_under(&child::UNDER, &binary.to_string_lossy(), arguments, &log)?);
+            members.push(child::start(&child::under(None), &binary, arguments, &log)?);
         }
         let leader = wait_until("etcd has a leader", || find_leader(&ports)).await.with_context(|| {
             let log = fs::read_to_string(folder.path().join("m0.log")).unwrap_or_default();
@@ -54,7 +54,7 @@ impl Etcd {
     /// # Errors
     /// If it does not say.
     pub async fn version(&self) -> Result<String> {
-        let said = child::succeeds(&child::UNDER, &self.binary, ["--version"], SLACK).await?;
+        let said = child::succeeds(&child::under(None), &self.binary, ["--version"], SLACK).await?;
         Ok(said.lines().next().unwrap_or_default().to_owned())
     }
 
@@ -81,7 +81,7 @@ impl Etcd {
         let arguments = [kind, "--member", &member, "--clients", &clients, "--duration-s", &duration];
         let limit = Duration::from_secs(duration_s) + SLACK;
         let load = process::binary("etcd-load");
-        let text = child::succeeds(&child::UNDER, &load, arguments, limit).await?;
+        let text = child::succeeds(&child::under(None), &load, arguments, limit).await?;
         Ok(serde_json::from_str(&text)?)
     }
 }

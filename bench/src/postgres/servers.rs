@@ -4,11 +4,12 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use bazaar_tests::{ports::Ports, process::Process, wait_until};
+use bazaar_tests::{ports::Ports, process::Process, wait::LOOK_EVERY, wait_until};
 use tempfile::TempDir;
 
 use super::{
@@ -36,6 +37,8 @@ const SETTINGS: [&str; 11] = [
     "logging_collector=off",
 ];
 const CALL_MAX: Duration = Duration::from_secs(120);
+/// How long the servers may take to end.
+const END_MAX: Duration = Duration::from_secs(10);
 /// How much longer than the load the load generator may take.
 const SLACK: Duration = Duration::from_secs(60);
 
@@ -64,8 +67,10 @@ impl Postgres {
             chown(folder.path(), Some(user), Some(group))?;
         }
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+        // The user's own programs run as they are; root's run as the package's user.
+        let under = child::under(owner.map(|_| USER));
         let (servers, ports) = (Vec::new(), Ports::take()?);
-        let mut cluster = Self { servers, ports, folder, programs, under: under(owner.is_some()) };
+        let mut cluster = Self { servers, ports, folder, programs, under };
         cluster.start_all().await?;
         Ok(cluster)
     }
@@ -102,11 +107,8 @@ impl Postgres {
         let sockets = self.folder.path().to_string_lossy();
         let mut arguments = vec!["-D", &data, "-p", &port, "-k", &sockets, "-c", &name];
         arguments.extend(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
-        let under: Vec<&str> = self.under.iter().map(String::as_str).collect();
-        let program = self.programs.join("postgres");
         let log = self.folder.path().join(format!("s{server}.log"));
-        let process = Process::start_under(&under, &program.to_string_lossy(), arguments, &log)?;
-        self.servers.push(process);
+        self.servers.push(child::start(&self.under, &self.programs.join("postgres"), arguments, &log)?);
         let answers = || async { self.sql_of(server, "SELECT 1").await.ok() };
         let said = || fs::read_to_string(&log).unwrap_or_default();
         wait_until("PostgreSQL answers", answers)
@@ -137,7 +139,7 @@ impl Postgres {
         let load = ["-c", &clients, "-j", threads, "-T", &duration, "-l", "--log-prefix", &prefix, USER];
         let limit = Duration::from_secs(duration_s) + SLACK;
         let program = self.programs.join("pgbench");
-        let printed = child::succeeds(&child::UNDER, &program, to.iter().chain(&load), limit).await?;
+        let printed = child::succeeds(&child::under(None), &program, to.iter().chain(&load), limit).await?;
         pgbench::answer(&printed, &logs(scratch.path())?)
     }
 
@@ -175,8 +177,7 @@ impl Postgres {
     }
 
     async fn call(&self, program: &str, arguments: &[&str]) -> Result<String> {
-        let under: Vec<&str> = self.under.iter().map(String::as_str).collect();
-        child::succeeds(&under, &self.programs.join(program), arguments, CALL_MAX).await
+        child::succeeds(&self.under, &self.programs.join(program), arguments, CALL_MAX).await
     }
 
     fn port(&self, server: u16) -> String {
@@ -188,11 +189,19 @@ impl Postgres {
     }
 }
 
-/// The user's own programs run as they are; root's run as the package's user.
-fn under(as_user: bool) -> Vec<String> {
-    let (setpriv, rest) = child::UNDER.split_first().expect("the prefix is a constant");
-    let switch: &[&str] = if as_user { &["--reuid", USER, "--regid", USER, "--clear-groups"] } else { &[] };
-    [setpriv].into_iter().chain(switch).chain(rest).map(|word| (*word).to_owned()).collect()
+/// A server that is killed outright leaves shared memory behind, so each is told to end at once (SIGQUIT) first.
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + END_MAX;
+        // The primary last: its standbys would look for it.
+        for server in self.servers.iter_mut().rev() {
+            // If it is gone already, or does not end in time, what follows is the same: it is killed.
+            let told = server.signal("QUIT").is_ok();
+            while told && Instant::now() < deadline && server.ended().is_ok_and(|ended| ended.is_none()) {
+                thread::sleep(LOOK_EVERY);
+            }
+        }
+    }
 }
 
 /// The folder of the newest installed version: Debian does not put the server's programs into the path.
