@@ -22,6 +22,17 @@ have_libclang() {
   compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null && compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null
 }
 
+# Installs these Debian packages, or says which are missing.
+install_packages() {
+  [ $# -gt 0 ] || return 0
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    fail "these packages are missing; install them with: sudo apt-get install $*"
+  fi
+  echo "installing $*"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
 # Installs the Debian packages that a build and the scripts need, and those named beside, or says exactly which are missing.
 install_missing() {
   local packages=()
@@ -33,14 +44,7 @@ install_missing() {
   type -P kill >/dev/null || packages+=(procps)
   # The stories about networks make one of namespaces.
   case " $* " in *' iproute2 '*) type -P ip >/dev/null || packages+=(iproute2) ;; esac
-  if [ ${#packages[@]} -gt 0 ]; then
-    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-      fail "these packages are missing; install them with: sudo apt-get install ${packages[*]}"
-    fi
-    echo "installing ${packages[*]}"
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
-  fi
+  install_packages "${packages[@]+"${packages[@]}"}"
   if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then
     PATH="$HOME/.cargo/bin:$PATH"
   fi
@@ -55,13 +59,13 @@ from_caller() {
   esac
 }
 
-# Builds all binaries. Prints only when there is something to do; another cargo at work makes it wait.
+# Builds all binaries that people use. Prints only when there is something to do; another cargo at work makes it wait.
 build() {
   [ -x "$bin/bazaar" ] || echo "building everything; the first time takes some minutes (RocksDB alone a quarter of an hour)"
   if [ -e "$bin/.cargo-lock" ] && ! flock --nonblock "$bin/.cargo-lock" true; then
     echo "another build is at work; waiting for it"
   fi
-  if ! cargo build --release --locked --workspace --bins --quiet; then
+  if ! cargo build --release --locked --workspace --exclude bazaar-bench --bins --quiet; then
     fail "the build failed; the lines above say why"
   fi
   [ -x "$bin/bazaar" ] || fail "the build made no $bin/bazaar"

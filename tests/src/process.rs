@@ -12,13 +12,14 @@ use anyhow::{Context, Result, ensure};
 
 use crate::wait::LOOK_EVERY;
 
-/// Where the build put a binary: beside the folder of the test that runs.
+/// Where the build put a binary: beside the program that runs, or beside the folder `deps` if that is a test.
 ///
 /// # Panics
-/// If the test does not run from a target folder.
+/// If the program does not run from a target folder.
 pub fn binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a running program has a path");
-    let folder = test.parent().and_then(Path::parent).expect("tests lie in target/release/deps");
+    let program = std::env::current_exe().expect("a running program has a path");
+    let folder = program.parent().expect("a program lies in a folder");
+    let folder = if folder.ends_with("deps") { folder.parent().expect("deps lies in target/release") } else { folder };
     folder.join(name)
 }
 
@@ -30,7 +31,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a binary of ours with its output appended to `log`.
+    /// Starts a binary of ours, or one given by its whole path, with its output appended to `log`.
     ///
     /// # Errors
     /// If it cannot be started.
@@ -60,6 +61,11 @@ impl Process {
             .spawn()
             .with_context(|| format!("{name} cannot be started; run scripts/test, which builds it"))?;
         Ok(Self { child, log: log.to_owned() })
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal by name (`KILL`, `TERM`, `STOP`, `CONT`).
