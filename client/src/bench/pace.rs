@@ -6,7 +6,6 @@
 //! ("coordinated omission").
 
 use std::{
-    cell::Cell,
     io,
     os::fd::OwnedFd,
     time::{Duration, Instant},
@@ -17,7 +16,7 @@ use rustix::time::{
 };
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    sync::Semaphore,
+    sync::Mutex,
 };
 
 const NANOS_PER_S: u128 = 1_000_000_000;
@@ -42,16 +41,9 @@ impl Schedule {
     /// The moment of this thread's request with this index.
     pub fn at(&self, index: u64) -> Instant {
         let turn = u128::from(self.thread) + u128::from(index) * u128::from(self.threads);
-        // Rounded up, so that a request is due by `due_by` at its own moment.
-        let nanos = (turn * NANOS_PER_S).div_ceil(u128::from(self.rate_per_s));
+        // Each moment is computed from the beginning: a sum of periods would drift with their rounding.
+        let nanos = turn * NANOS_PER_S / u128::from(self.rate_per_s);
         self.begin + Duration::from_nanos(u64::try_from(nanos).expect("a measurement ends within centuries"))
-    }
-
-    /// How many of this thread's requests are due by now.
-    pub fn due_by(&self, now: Instant) -> u64 {
-        let nanos = now.saturating_duration_since(self.begin).as_nanos();
-        let last = u64::try_from(nanos * u128::from(self.rate_per_s) / NANOS_PER_S).expect("fewer than 2^64 requests");
-        last.checked_sub(self.thread).map_or(0, |last| last / self.threads + 1)
     }
 }
 
@@ -65,6 +57,14 @@ pub enum Pace {
 }
 
 impl Pace {
+    /// The pace of a schedule; without one, none.
+    ///
+    /// # Errors
+    /// If the operating system has no timer left.
+    pub fn new(schedule: Option<Schedule>) -> io::Result<Self> {
+        schedule.map_or(Ok(Self::Closed), |schedule| OpenLoop::new(schedule).map(Self::Open))
+    }
+
     /// Waits for a connection's turn, and says from which moment its latency counts.
     pub async fn turn(&self) -> Instant {
         match self {
@@ -77,52 +77,37 @@ impl Pace {
     pub fn pauses_after_errors(&self) -> bool {
         matches!(self, Self::Closed)
     }
-
-    /// Lets connections have their turns; ends only if there is no timer.
-    ///
-    /// # Errors
-    /// If the operating system has no timer left.
-    pub async fn keep(&self) -> io::Result<()> {
-        match self {
-            Self::Closed => std::future::pending().await,
-            Self::Open(open) => open.release().await,
-        }
-    }
 }
 
 /// A schedule, and how far it has been worked off. Whichever connection is free takes the next request.
 #[derive(Debug)]
 pub struct OpenLoop {
     schedule: Schedule,
-    /// One permit for each request that is due and not taken.
-    due: Semaphore,
-    taken: Cell<u64>,
+    /// Connections that are free stand in line here. The first one waits for its moment with the lock held: the others'
+    /// moments are later. Late requests find no line, and take no time of the timer.
+    next: Mutex<Next>,
+}
+
+#[derive(Debug)]
+struct Next {
+    index: u64,
+    timer: Timer,
 }
 
 impl OpenLoop {
-    /// Nothing is due yet.
-    pub fn new(schedule: Schedule) -> Self {
-        Self { schedule, due: Semaphore::new(0), taken: Cell::new(0) }
+    fn new(schedule: Schedule) -> io::Result<Self> {
+        Ok(Self { schedule, next: Mutex::new(Next { index: 0, timer: Timer::new()? }) })
     }
 
     async fn turn(&self) -> Instant {
-        self.due.acquire().await.expect("the semaphore is never closed").forget();
-        let index = self.taken.get();
-        self.taken.set(index + 1);
-        self.schedule.at(index)
-    }
-
-    async fn release(&self) -> io::Result<()> {
-        let timer = Timer::new()?;
-        let mut released = 0;
-        loop {
-            let now = Instant::now();
-            let due = self.schedule.due_by(now);
-            self.due.add_permits(usize::try_from(due - released).expect("a usize has 64 bits"));
-            released = due;
-            let wait = self.schedule.at(due).saturating_duration_since(now);
-            timer.wait(wait.max(Duration::from_micros(WAIT_MICROS_MIN))).await?;
+        let mut next = self.next.lock().await;
+        let moment = self.schedule.at(next.index);
+        let wait = moment.saturating_duration_since(Instant::now());
+        if !wait.is_zero() {
+            next.timer.wait(wait.max(Duration::from_micros(WAIT_MICROS_MIN))).await;
         }
+        next.index += 1;
+        moment
     }
 }
 
@@ -137,21 +122,19 @@ impl Timer {
         Ok(Self(AsyncFd::with_interest(timer, Interest::READABLE)?))
     }
 
-    async fn wait(&self, delay: Duration) -> io::Result<()> {
+    async fn wait(&self, delay: Duration) {
         let never = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let once = Timespec::try_from(delay).map_err(io::Error::other)?;
+        let once = Timespec::try_from(delay).expect("a delay is shorter than centuries");
+        let setting = Itimerspec { it_interval: never, it_value: once };
         // Setting it again makes it forget that it has gone off, so it is never read.
-        timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &Itimerspec { it_interval: never, it_value: once })?;
-        self.0.readable().await?.clear_ready();
-        Ok(())
+        timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &setting).expect("the timer is open and the delay valid");
+        self.0.readable().await.expect("the runtime outlives its tasks").clear_ready();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
-
-    use tokio::task::{LocalSet, spawn_local};
+    use futures::future::join_all;
 
     use super::*;
 
@@ -160,56 +143,49 @@ mod tests {
     }
 
     #[test]
-    fn each_request_is_due_at_its_own_moment_and_not_before() {
+    fn moments_do_not_drift_whatever_the_rate() {
         for rate_per_s in [1, 3, 300, 7_777, 30_000, 999_999, 10_000_000] {
             let schedule = schedule(rate_per_s, 0, 1);
-            for index in [0, 1, 2, 29, 30_000, 86_400 * rate_per_s] {
-                let moment = schedule.at(index);
-                assert_eq!(schedule.due_by(moment), index + 1, "request {index} at {rate_per_s}/s");
-                if index > 0 {
-                    assert_eq!(schedule.due_by(moment - Duration::from_nanos(1)), index, "{index} at {rate_per_s}/s");
-                }
+            assert_eq!(schedule.at(0), schedule.begin);
+            for second in [1, 10, 86_400] {
+                let wanted = schedule.begin + Duration::from_secs(second);
+                assert_eq!(schedule.at(second * rate_per_s), wanted, "{second} s at {rate_per_s}/s");
             }
+            assert!((0..1_000).is_sorted_by(|a, b| schedule.at(*a) < schedule.at(*b)), "{rate_per_s}/s");
         }
     }
 
     #[test]
-    fn a_second_of_all_threads_together_holds_the_rate_and_no_moment_twice() {
+    fn the_threads_together_keep_the_rate_and_have_no_moment_twice() {
         let begin = Instant::now();
-        let each = |thread| Schedule { begin, rate_per_s: 1_000, thread, threads: 3 };
-        let end = begin + Duration::from_micros(999_999);
-        let mut moments: Vec<Instant> =
-            (0..3).flat_map(|thread| (0..each(thread).due_by(end)).map(move |index| each(thread).at(index))).collect();
+        let each = |thread| Schedule { begin, rate_per_s: 1_000, thread, threads: 4 };
+        let moments = (0..4).flat_map(|thread| (0..250).map(move |index| each(thread).at(index)));
+        let mut moments: Vec<Instant> = moments.collect();
         moments.sort();
         let wanted: Vec<Instant> = (0..1_000).map(|millis| begin + Duration::from_millis(millis)).collect();
         assert_eq!(moments, wanted);
     }
 
-    #[test]
-    fn nothing_is_due_before_the_beginning() {
-        let mut schedule = schedule(10, 0, 1);
-        schedule.begin += Duration::from_secs(5);
-        assert_eq!(schedule.due_by(Instant::now()), 1, "the first request is due at the beginning, and waits for it");
-        assert_eq!(Schedule { thread: 1, threads: 2, ..schedule }.due_by(Instant::now()), 0);
+    #[tokio::test]
+    async fn connections_in_line_get_their_moments_in_order_and_none_before_it() {
+        let wanted = schedule(2_000, 0, 1);
+        let pace = Pace::new(Some(wanted)).unwrap();
+        let connection = async || {
+            let moment = pace.turn().await;
+            assert!(moment <= Instant::now());
+            moment
+        };
+        let moments = join_all((0..20).map(|_| connection())).await;
+        assert_eq!(moments, (0..20).map(|index| wanted.at(index)).collect::<Vec<_>>());
     }
 
     #[tokio::test]
-    async fn turns_come_in_order_and_late_ones_keep_the_moment_that_was_wanted() {
-        let wanted = schedule(2_000, 0, 1);
-        let pace = Rc::new(Pace::Open(OpenLoop::new(wanted)));
-        let keeper = Rc::clone(&pace);
-        let local = LocalSet::new();
-        let turns = local.run_until(async move {
-            let kept = spawn_local(async move { keeper.keep().await });
-            let mut turns = Vec::new();
-            for _ in 0..20 {
-                turns.push(pace.turn().await);
-            }
-            kept.abort();
-            turns
-        });
-        let turns = turns.await;
-        assert!(Instant::now() >= turns[19], "no request is sent before its moment");
-        assert_eq!(turns, (0..20).map(|index| wanted.at(index)).collect::<Vec<_>>());
+    async fn late_requests_keep_the_moments_that_were_wanted() {
+        let begin = Instant::now().checked_sub(Duration::from_secs(5)).unwrap();
+        let wanted = Schedule { begin, ..schedule(1_000, 0, 1) };
+        let pace = Pace::new(Some(wanted)).unwrap();
+        for index in 0..5_000 {
+            assert_eq!(pace.turn().await, wanted.at(index));
+        }
     }
 }

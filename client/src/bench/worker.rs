@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     generator::{Generator, Scene},
-    pace::{OpenLoop, Pace, Schedule},
+    pace::{Pace, Schedule},
     series::Handover,
     tally::Tally,
     wire::{self, Connection, Target},
@@ -59,7 +59,7 @@ impl Work {
     }
 
     async fn measure(self) -> io::Result<()> {
-        let pace = Rc::new(self.schedule.map_or(Pace::Closed, |schedule| Pace::Open(OpenLoop::new(schedule))));
+        let pace = Rc::new(Pace::new(self.schedule)?);
         let tally = Rc::new(RefCell::new(Tally::default()));
         for number in &self.connections {
             let client = Client {
@@ -72,10 +72,8 @@ impl Work {
             };
             spawn_local(client.drive());
         }
-        tokio::select! {
-            kept = pace.keep() => kept,
-            () = self.hand_over(&tally) => Ok(()),
-        }
+        self.hand_over(&tally).await;
+        Ok(())
     }
 
     async fn hand_over(&self, tally: &RefCell<Tally>) {
