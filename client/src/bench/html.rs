@@ -109,7 +109,7 @@ fn figures(report: &BenchReport) -> Vec<Row> {
         row("answered requests", number(report.requests as f64, 0)),
         row("answered requests a second", number(report.requests_per_s, 0)),
     ];
-    rows.extend(report.unanswered.map(|count| row("unanswered at the end", number(count as f64, 0))));
+    rows.extend(report.unanswered.map(|count| row("not answered in time", number(count as f64, 0))));
     rows.extend(quantiles.map(|(name, value)| row(name, format!("{} ms", ms(value)))));
     rows.push(row("CPU of the client a request", format!("{:.1} us", report.client_cpu_us_per_request)));
     rows
@@ -191,8 +191,7 @@ mod tests {
     fn a_page_is_well_formed_and_has_the_figures_and_three_charts() {
         let page = page(&report(&["--kind", "batch", "--batch-size", "7", "--rate", "5000"], 2_000));
         let texts = texts(body(&page));
-        for wanted in ["batch of 7", "4,000", "open, 5,000 requests/s", "unanswered at the end", "6,000", "1980.41 ms"]
-        {
+        for wanted in ["batch of 7", "4,000", "open, 5,000 requests/s", "not answered in time", "6,000", "1980.41 ms"] {
             assert!(texts.iter().any(|text| text == wanted), "{wanted} is not in {texts:?}");
         }
         assert!(texts.iter().any(|text| text.starts_with("THE WANTED RATE WAS NOT REACHED")), "{texts:?}");

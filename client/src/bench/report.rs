@@ -15,7 +15,7 @@ use super::{
     series::{Point, Series},
 };
 
-/// A wanted rate counts as reached if at most one request in so many (and one more) had no answer at the end.
+/// A wanted rate counts as reached if at most one request in so many, and one more, is unanswered.
 const MISSING_FRACTION: u64 = 100;
 
 /// When requests were sent.
@@ -62,7 +62,8 @@ pub struct BenchReport {
     pub wanted_requests_per_s: Option<u64>,
     /// Whether they were reached, in an open loop.
     pub wanted_rate_reached: Option<bool>,
-    /// Requests that were due and had no answer at the end, in an open loop. The latencies do not show them.
+    /// How many fewer requests were answered than were due while it was measured, in an open loop. The latencies show
+    /// only answered ones.
     pub unanswered: Option<u64>,
     /// Latencies of requests.
     #[serde(flatten)]
@@ -132,7 +133,7 @@ impl BenchReport {
         )];
         if self.wanted_rate_reached == Some(false) {
             lines.push(format!(
-                "THE WANTED RATE WAS NOT REACHED: {unanswered} of {} requests had no answer at the end, and the \
+                "THE WANTED RATE WAS NOT REACHED: {unanswered} of {} requests were not answered in time, and the \
                  latencies do not show them",
                 wanted * self.duration_s
             ));

@@ -3,7 +3,7 @@
 
 use std::{
     cell::RefCell,
-    io, mem,
+    io,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -67,7 +67,6 @@ impl Work {
                 generator: Generator::new(Arc::clone(&self.scene), *number),
                 pace: Rc::clone(&pace),
                 tally: Rc::clone(&tally),
-                start: self.start,
                 connection: None,
             };
             spawn_local(client.drive());
@@ -77,12 +76,17 @@ impl Work {
     }
 
     async fn hand_over(&self, tally: &RefCell<Tally>) {
-        let mut last = self.start;
+        if self.start > Instant::now() {
+            sleep_until(self.start.into()).await;
+            // What was answered in the warm-up does not count. Requests that it left behind do, late as they are.
+            tally.take();
+        }
+        let mut last = Instant::now();
         for second in 1..=self.duration_s {
             sleep_until((self.start + SECOND * u32::try_from(second).expect("a day has fewer")).into()).await;
             let lasted = last.elapsed();
             last += lasted;
-            let part = Handover { second, lasted, tally: mem::take(&mut *tally.borrow_mut()) };
+            let part = Handover { second, lasted, tally: tally.take() };
             if self.taker.send(part).await.is_err() {
                 return;
             }
@@ -97,7 +101,6 @@ struct Client {
     generator: Generator,
     pace: Rc<Pace>,
     tally: Rc<RefCell<Tally>>,
-    start: Instant,
     connection: Option<Connection>,
 }
 
@@ -116,7 +119,7 @@ impl Client {
         match Connection::open(&self.target).await {
             Ok(open) => self.connection = Some(open),
             Err(error) => {
-                self.fail(Instant::now(), &error);
+                self.fail(&error);
                 sleep(ERROR_PAUSE).await;
             }
         }
@@ -129,14 +132,12 @@ impl Client {
                 let latency = intended.elapsed();
                 let outcome = self.generator.judge(answer.status, answer.body);
                 let (well, keep_alive) = (outcome.error.is_none(), answer.keep_alive);
-                if intended >= self.start {
-                    self.tally.borrow_mut().count(outcome, latency);
-                }
+                self.tally.borrow_mut().count(outcome, latency);
                 self.connection = keep_alive.then_some(open);
                 well
             }
             Err(error) => {
-                self.fail(intended, &error);
+                self.fail(&error);
                 false
             }
         };
@@ -145,9 +146,7 @@ impl Client {
         }
     }
 
-    fn fail(&self, intended: Instant, error: &io::Error) {
-        if intended >= self.start {
-            self.tally.borrow_mut().error(wire::error_kind(error), 1);
-        }
+    fn fail(&self, error: &io::Error) {
+        self.tally.borrow_mut().error(wire::error_kind(error), 1);
     }
 }
