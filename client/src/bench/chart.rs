@@ -5,7 +5,7 @@ use maud::{Markup, html};
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 260.0;
 const LEFT: f64 = 72.0;
-const RIGHT: f64 = 16.0;
+const RIGHT: f64 = 32.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 46.0;
 /// About so many labels on an axis.
@@ -106,7 +106,7 @@ impl Chart {
                 @for (at, text) in &self.y.ticks {
                     @let y = self.y_of(*at);
                     line x1=(LEFT) y1=(y) x2=(right) y2=(y) {}
-                    text class="left" x=(LEFT - 8.0) y=(y) { (text) }
+                    text class="left" x=(LEFT - 8.0) y=(y + 4.0) { (text) }
                 }
                 @for (at, text) in &self.x.ticks {
                     @let x = self.x_of(*at);
@@ -203,7 +203,7 @@ mod tests {
     fn a_chart_is_well_formed_and_its_points_lie_where_they_belong() {
         let text = chart(vec![(0.0, 0.0), (5.0, 25.0), (10.0, 50.0)]).render().into_string();
         let document = Document::parse(&text).unwrap();
-        assert_eq!(named(&document, "polyline")[0].attribute("points"), Some("72,214 388,113 704,12"));
+        assert_eq!(named(&document, "polyline")[0].attribute("points"), Some("72,214 380,113 688,12"));
         assert_eq!(named(&document, "circle").len(), 3);
         assert_eq!(named(&document, "svg")[0].attribute("aria-label"), Some("a < b"));
         assert!(named(&document, "text").iter().any(|node| node.text() == Some("<ms> & more")));

@@ -39,7 +39,7 @@ polyline { fill: none; stroke: var(--colour); stroke-width: 1.8; stroke-linejoin
 circle { fill: var(--colour); }
 .grid line { stroke: var(--rule); }
 svg text { fill: var(--dim); }
-text.left { text-anchor: end; dominant-baseline: middle; }
+text.left { text-anchor: end; }
 text.below, text.none { text-anchor: middle; }
 ";
 
