@@ -21,7 +21,7 @@ use crate::{
     query, restore, status, trade, workload,
 };
 
-/// Worker threads of every command but `bench`, which has a flag for it.
+/// Worker threads of every command but `bench`.
 const WORKER_THREADS: usize = 2;
 
 /// Trades and looks up at the stock bazaar, measures it, and checks that it keeps its promises.
@@ -114,15 +114,11 @@ impl Cli {
     /// # Errors
     /// If the operating system refuses a thread.
     pub fn runtime(&self) -> io::Result<Runtime> {
-        let threads = match &self.command {
-            Command::Bench(args) => args.threads,
-            _ => WORKER_THREADS,
-        };
-        if threads == 1 {
-            // One thread does everything itself: no work is ever handed from one thread to another.
+        if matches!(self.command, Command::Bench(_)) {
+            // The load has threads and runtimes of its own; here is only what waits for them.
             Builder::new_current_thread().enable_all().build()
         } else {
-            Builder::new_multi_thread().worker_threads(threads).enable_all().build()
+            Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build()
         }
     }
 }

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 const LATENCY_MICROS_MAX: u64 = 600_000_000;
 /// Precision: three digits are exact.
 const SIGNIFICANT_DIGITS: u8 = 3;
+/// Points of a percentile curve for each nine (90 %, 99 %, 99.9 %).
+const CURVE_STEPS: u32 = 10;
 
 /// A histogram of latencies, exact to three digits from a microsecond to ten minutes.
 #[derive(Debug, Clone)]
@@ -48,6 +50,24 @@ impl Latencies {
             max_ms: self.0.max() as f64 / 1_000.0,
         }
     }
+
+    /// The latencies by percentile, with equal steps from nine to nine, and no further than the count can tell.
+    pub fn curve(&self) -> Vec<Percentile> {
+        let steps = (self.count() as f64).log10() * f64::from(CURVE_STEPS);
+        let reached = (0_u32..).take_while(|step| f64::from(*step) <= steps);
+        let quantiles = reached.map(|step| 1.0 - 10_f64.powf(-f64::from(step) / f64::from(CURVE_STEPS)));
+        let ms = |quantile| self.0.value_at_quantile(quantile) as f64 / 1_000.0;
+        quantiles.map(|quantile| Percentile { percentile: quantile * 100.0, ms: ms(quantile) }).collect()
+    }
+}
+
+/// A point of a percentile curve.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Percentile {
+    /// So many in a hundred were not slower.
+    pub percentile: f64,
+    /// Than this.
+    pub ms: f64,
 }
 
 /// Quantiles of latencies, in milliseconds; all 0 if nothing was counted.
@@ -96,5 +116,17 @@ mod tests {
         all.merge(&one);
         assert_eq!(all.count(), 2);
         assert!(all.summary().max_ms >= 600_000.0, "longer than the bound counts as the bound");
+    }
+
+    #[test]
+    fn a_curve_rises_from_the_fastest_to_the_last_percentile_that_the_count_can_tell() {
+        let mut latencies = Latencies::default();
+        assert_eq!(latencies.curve(), []);
+        (1..=1_000).for_each(|millis| latencies.record(Duration::from_millis(millis)));
+        let curve = latencies.curve();
+        assert!(curve.is_sorted_by(|a, b| a.percentile < b.percentile && a.ms <= b.ms), "{curve:?}");
+        let (first, last) = (curve[0], curve[curve.len() - 1]);
+        assert_eq!((first.percentile, first.ms), (0.0, 1.0));
+        assert!((last.percentile - 99.9).abs() < 0.001 && (last.ms - 999.0).abs() <= 1.0, "{last:?}");
     }
 }

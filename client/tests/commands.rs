@@ -190,6 +190,48 @@ async fn bench_counts_every_trade_that_the_service_took() {
 }
 
 #[tokio::test]
+async fn an_open_loop_sends_what_the_rate_wants_and_writes_its_page() {
+    let fake = Fake::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("report.html");
+    let flags =
+        ["bench", "--kind", "lookup", "--rate", "100", "--threads", "2", "--duration-s", "2", "--warm-up-s", "0"];
+    let output = bazaar(&fake, &[&flags[..], &["--html", page.to_str().unwrap(), "--output", "json"]].concat()).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["loop"], &report["wanted_requests_per_s"]), (&"open".into(), &100.into()));
+    let (requests, unanswered) = (report["requests"].as_u64().unwrap(), report["unanswered"].as_u64().unwrap());
+    let scheduled = 100.0 * report["measured_s"].as_f64().unwrap() + 2.0;
+    assert!(requests > 0 && requests as f64 <= scheduled, "no more is sent than the schedule holds: {report}");
+    assert_eq!(unanswered, 200_u64.saturating_sub(requests));
+    assert_eq!(report["series"].as_array().unwrap().len(), 2);
+    assert!(report["client_cpu_us_per_request"].as_f64().unwrap() > 0.0);
+    assert!(std::fs::read_to_string(page).unwrap().contains("open, 100 requests/s"));
+}
+
+#[tokio::test]
+async fn a_rate_that_the_service_cannot_bear_is_said_to_be_missed_and_its_latencies_grow() {
+    let fake = Fake::start().await;
+    fake.books().lookup_pause_ms = 50;
+    let flags = ["bench", "--kind", "lookup", "--connections", "2", "--rate", "200", "--duration-s", "2"];
+    let output = bazaar(&fake, &[&flags[..], &["--warm-up-s", "0", "--output", "json"]].concat()).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    // Two connections get 40 answers a second at most: of 400 requests about 80 are answered, the last ones 1.6 s late.
+    assert_eq!(report["wanted_rate_reached"], false);
+    assert!(report["max_ms"].as_f64().unwrap() > 1_000.0, "a closed loop would show 50 ms: {report}");
+}
+
+#[tokio::test]
+async fn a_page_that_cannot_be_written_is_said_before_anything_is_measured() {
+    let fake = Fake::start().await;
+    let output = bazaar(&fake, &["bench", "--html", "/no/such/folder/report.html"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("--html"), "{}", text(&output.stderr));
+    assert!(fake.books().orders.is_empty());
+}
+
+#[tokio::test]
 async fn errors_are_one_sentence_that_names_the_way_out() {
     let fake = Fake::start().await;
     let missing = bazaar(&fake, &["status", "--config", "no/such/file.toml"]).await;

@@ -1,6 +1,6 @@
 //! The requests of one connection, made from templates in which only keys and numbers change. Pure.
 
-use std::{fmt::Write, sync::Arc};
+use std::{fmt::Write as _, io::Write as _, sync::Arc};
 
 use bazaar_domain::{Side, StockName, api::ErrorBody};
 
@@ -53,6 +53,7 @@ pub struct Generator {
     /// One for each stock and side, or one for each stock, or one for each side of a batch.
     trades: Vec<Template>,
     lookups: Vec<Template>,
+    /// The newest order read, made again in the same place.
     order: Vec<u8>,
     /// Requests made; the first one depends on the connection, so that they do not all want the same stock at once.
     made: u64,
@@ -109,7 +110,10 @@ impl Generator {
         // A linear congruential generator (Knuth's constants): its high bits are random enough to pick an order.
         self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let number = 1 + (self.random >> 16) % self.scene.orders;
-        self.order = get(&self.scene.authority, &format!("/orders/{number}")).bytes;
+        self.order.clear();
+        let authority = &self.scene.authority;
+        write!(self.order, "GET /orders/{number} HTTP/1.1\r\nhost: {authority}\r\n\r\n")
+            .expect("writing to a vector cannot fail");
         &self.order
     }
 

@@ -1,45 +1,50 @@
-//! `bazaar bench`: throughput and latency of a closed loop over real connections, each with one request under way.
+//! `bazaar bench`: throughput and latency over real connections, each with one request under way.
 //!
 //! Client and servers often share a machine when this runs, so it costs little itself: requests are made from
-//! templates, answers are read without a copy, and one thread does it all unless told otherwise.
+//! templates, written at once, and their answers read without a copy; threads share nothing but a tally once a second.
 
+pub mod chart;
+pub mod cpu;
 pub mod generator;
+pub mod html;
+pub mod pace;
 pub mod report;
+pub mod scene;
+pub mod series;
 pub mod tally;
 pub mod wire;
+pub mod worker;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
+    fs::OpenOptions,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
-use bazaar_domain::{StockName, limits::BATCH_TRADES_MAX};
+use anyhow::{Context as _, Result, bail};
+use bazaar_domain::limits::BATCH_TRADES_MAX;
 use clap::{Args, ValueEnum};
-use futures::future::join_all;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::{sync::mpsc, task::spawn_blocking, time::sleep_until};
 
-use crate::{
-    Context,
-    api::{Failure, Frontend, explained},
-    latency::ms,
-    terminal,
-};
-use generator::{Generator, Scene};
+use crate::{Context, api::Frontend, terminal};
+use cpu::process_cpu;
+use pace::Schedule;
 use report::BenchReport;
-use tally::Tally;
-use wire::{Connection, Target};
+use series::Series;
+use wire::Target;
+use worker::Work;
 
 /// Most connections; each takes a local port.
 const CONNECTIONS_MAX: u64 = 20_000;
 /// Most threads.
 const THREADS_MAX: u64 = 64;
-/// Pause after an error, so that a refusing server is not asked in a tight loop.
-const ERROR_PAUSE: Duration = Duration::from_millis(20);
-/// How often the live line is brought up to date.
-const LIVE_PERIOD: Duration = Duration::from_millis(250);
+/// Highest rate that can be asked for.
+const RATE_PER_S_MAX: u64 = 10_000_000;
+/// Most tallies that wait to be put together; a thread hands one over each second.
+const HANDOVERS_MAX: usize = 256;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -57,27 +62,58 @@ pub enum Kind {
     Batch,
 }
 
+impl Kind {
+    /// Its name, as the flag takes it.
+    pub fn name(self) -> String {
+        self.to_possible_value().expect("no kind is hidden").get_name().to_owned()
+    }
+}
+
+/// Errors by kind.
+pub type Errors = BTreeMap<String, u64>;
+
+/// Shown below the arguments.
+const EXAMPLES: &str = "\
+Examples:
+  bazaar bench                                          trades as fast as 64 connections get answers
+  bazaar bench --kind lookup --connections 256          lookups
+  bazaar bench --kind batch --batch-size 1000 --connections 4
+  bazaar bench --rate 20000 --html report.html          20,000 trades a second, answered or not
+
+Without --rate each connection sends as soon as it has its answer (closed loop): this finds the highest rate, but while
+the service stalls nothing is sent, so a stall counts once for each connection. With --rate requests have fixed times
+(open loop), and a latency counts from the time at which the request should have been sent: this is what clients
+that do not wait for each other see. The exit code is 0 only if no request failed; a rate that was not reached is
+said, and is no failure.";
+
 /// The arguments of `bazaar bench`.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct BenchArgs {
+    /// What is measured.
+    #[arg(long, value_enum, default_value = "trade")]
+    pub kind: Kind,
     /// Connections, each with one request under way.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
     pub connections: u64,
+    /// Requests a second over all connections, on a fixed schedule [default: as fast as answers come].
+    #[arg(long, value_name = "REQUESTS", value_parser = clap::value_parser!(u64).range(1..=RATE_PER_S_MAX))]
+    pub rate: Option<u64>,
     /// How long is measured.
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub duration_s: u64,
     /// How long requests are sent before anything counts.
-    #[arg(long, default_value_t = 2, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 2, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub warm_up_s: u64,
-    /// What is measured.
-    #[arg(long, value_enum, default_value = "trade")]
-    pub kind: Kind,
     /// Trades in one batch.
     #[arg(long, default_value_t = 64, value_parser = parse_batch_size)]
     pub batch_size: usize,
-    /// Threads of the client.
+    /// Threads of the client. One is enough unless the servers have other processors.
     #[arg(long, default_value_t = 1, value_parser = parse_threads)]
     pub threads: usize,
+    /// Also write a report with charts, one HTML file that needs no network.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 fn parse_batch_size(text: &str) -> Result<usize, String> {
@@ -100,8 +136,14 @@ fn bounded(text: &str, max: usize) -> Result<usize, String> {
 /// # Errors
 /// If the frontend cannot be reached, nothing was answered, or any request failed.
 pub async fn run(context: &Context, args: BenchArgs) -> Result<()> {
+    if let Some(path) = &args.html {
+        check_writable(path)?;
+    }
     let report = measure(&context.frontend, &args, &terminal::live_line(context.printer.format)).await?;
     context.printer.print(&report);
+    if let Some(path) = &args.html {
+        std::fs::write(path, html::page(&report)).with_context(|| unwritable(path))?;
+    }
     if report.operations == 0 {
         bail!("nothing was answered; look at 'bazaar status'");
     }
@@ -111,130 +153,52 @@ pub async fn run(context: &Context, args: BenchArgs) -> Result<()> {
     Ok(())
 }
 
+/// A path that cannot be written is better known before the measurement; an older report there stays until the end.
+fn check_writable(path: &Path) -> Result<()> {
+    OpenOptions::new().create(true).append(true).open(path).with_context(|| unwritable(path))?;
+    Ok(())
+}
+
+fn unwritable(path: &Path) -> String {
+    format!("the report {} cannot be written, name another file with --html", path.display())
+}
+
 /// Measures; prints nothing but the live line.
 ///
 /// # Errors
 /// If the measurement cannot start.
 pub async fn measure(frontend: &Frontend, args: &BenchArgs, live: &indicatif::ProgressBar) -> Result<BenchReport> {
     let target = Arc::new(Target::resolve(frontend.url()).await?);
-    let scene = Arc::new(scene(frontend, &target, args).await?);
-    let start = Instant::now() + Duration::from_secs(args.warm_up_s);
-    let end = start + Duration::from_secs(args.duration_s);
-    let tally = Arc::new(Mutex::new(Tally::default()));
-    let loops = (0..args.connections).map(|number| {
-        let generator = Generator::new(Arc::clone(&scene), number);
-        let one = drive(Arc::clone(&target), generator, Arc::clone(&tally), start);
-        tokio::spawn(timeout_at(end, one))
-    });
-    let loops: Vec<_> = loops.collect();
-    tokio::select! {
-        () = show_live(live, &tally, start) => {}
-        () = sleep_until(end) => {}
-    }
-    join_all(loops).await;
-    live.finish_and_clear();
-    let tally = tally.lock().expect("nobody panics with the lock");
-    Ok(BenchReport::new(args, &tally))
-}
-
-/// What requests are made of: the stocks, and for order reads how many orders there are.
-async fn scene(frontend: &Frontend, target: &Target, args: &BenchArgs) -> Result<Scene> {
-    let explain = |failure: Failure| explained(frontend, &failure);
-    let stocks: Vec<StockName> = frontend.stocks().await.map_err(explain)?.iter().map(|stock| stock.name).collect();
-    if stocks.is_empty() {
-        bail!("no stock is listed; list one at the catalog, or check --url");
-    }
-    let orders = match args.kind {
-        Kind::Order => last_order(frontend).await.map_err(explain)?,
-        _ => 0,
+    let scene = Arc::new(scene::scene(frontend, &target, args).await?);
+    let threads = (args.threads as u64).min(args.connections);
+    let begin = Instant::now();
+    let start = begin + Duration::from_secs(args.warm_up_s);
+    let (taker, mut handovers) = mpsc::channel(HANDOVERS_MAX);
+    let work = |thread| Work {
+        target: Arc::clone(&target),
+        scene: Arc::clone(&scene),
+        connections: (thread..args.connections).step_by(threads as usize).collect(),
+        schedule: args.rate.map(|rate_per_s| Schedule { begin, rate_per_s, thread, threads }),
+        start,
+        duration_s: args.duration_s,
+        taker: taker.clone(),
     };
-    if args.kind == Kind::Order && orders == 0 {
-        bail!("there are no orders to read yet; run 'bazaar bench --kind trade' first");
-    }
-    let run = rand::random();
-    Ok(Scene { kind: args.kind, authority: target.authority.clone(), stocks, orders, batch_size: args.batch_size, run })
-}
+    let workers: Vec<_> = (0..threads).map(work).map(|work| spawn_blocking(|| work.run())).collect();
+    drop(taker);
 
-/// The number of the newest order: doubled until there is none behind, then halved.
-async fn last_order(frontend: &Frontend) -> Result<u64, Failure> {
-    let (mut below, mut above) = (0, 1);
-    while has_order_after(frontend, above - 1).await? {
-        below = above;
-        above *= 2;
-    }
-    while above - below > 1 {
-        let middle = below + (above - below) / 2;
-        if has_order_after(frontend, middle - 1).await? { below = middle } else { above = middle }
-    }
-    Ok(below)
-}
-
-async fn has_order_after(frontend: &Frontend, number: u64) -> Result<bool, Failure> {
-    Ok(!frontend.orders(number, 1).await?.data.is_empty())
-}
-
-/// One connection's closed loop; ends only by being dropped.
-async fn drive(target: Arc<Target>, mut generator: Generator, tally: Arc<Mutex<Tally>>, start: Instant) {
-    let mut connection: Option<Connection> = None;
-    loop {
-        let open = match connection.as_mut() {
-            Some(open) => open,
-            None => match Connection::open(&target).await {
-                Ok(open) => connection.insert(open),
-                Err(error) => {
-                    fail(&tally, start, wire::error_kind(&error)).await;
-                    continue;
-                }
-            },
-        };
-        let request = generator.next_request();
-        let sent = Instant::now();
-        let answer = open.exchange(request).await;
-        let now = Instant::now();
-        match answer {
-            Ok(answer) => {
-                let outcome = generator.judge(answer.status, answer.body);
-                let (failed, keep) = (outcome.error.is_some(), answer.keep_alive);
-                if sent >= start {
-                    tally.lock().expect("nobody panics with the lock").count(&outcome, now - sent);
-                }
-                if !keep {
-                    connection = None;
-                }
-                if failed {
-                    sleep(ERROR_PAUSE).await;
-                }
-            }
-            Err(error) => {
-                connection = None;
-                fail(&tally, start, wire::error_kind(&error)).await;
-            }
+    live.set_message("warming up");
+    sleep_until(start.into()).await;
+    let cpu_before = process_cpu();
+    let mut series = Series::new(threads);
+    while let Some(part) = handovers.recv().await {
+        if let Some(point) = series.add(part) {
+            live.set_message(series.live(&point, args.duration_s));
         }
     }
-}
-
-async fn fail(tally: &Mutex<Tally>, start: Instant, kind: String) {
-    if Instant::now() >= start {
-        tally.lock().expect("nobody panics with the lock").error(kind, 1);
+    let cpu = process_cpu() - cpu_before;
+    live.finish_and_clear();
+    for worker in workers {
+        worker.await?.context("the load could not be made")?;
     }
-    sleep(ERROR_PAUSE).await;
+    Ok(BenchReport::new(frontend.url(), args, series, cpu))
 }
-
-async fn show_live(live: &indicatif::ProgressBar, tally: &Mutex<Tally>, start: Instant) {
-    loop {
-        sleep(LIVE_PERIOD).await;
-        let now = Instant::now();
-        let text = if now < start {
-            "warming up".to_owned()
-        } else {
-            let tally = tally.lock().expect("nobody panics with the lock");
-            let rate = tally.operations as f64 / (now - start).as_secs_f64().max(0.001);
-            let errors: u64 = tally.errors.values().sum();
-            format!("{rate:.0}/s, p99 {} ms, {errors} errors", ms(tally.latencies.summary().p99_ms))
-        };
-        live.set_message(text);
-    }
-}
-
-/// Errors by kind.
-pub type Errors = BTreeMap<String, u64>;

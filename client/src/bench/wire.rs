@@ -1,8 +1,9 @@
 //! A minimal HTTP/1.1 client for one connection: writes a whole request, reads a whole answer, copies nothing.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, mem::MaybeUninit, net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
+use httparse::ParserConfig;
 use reqwest::Url;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -88,22 +89,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub async fn exchange(&mut self, request: &[u8]) -> io::Result<Answer<'_>> {
         self.stream.write_all(request).await?;
         self.buffer.clear();
-        let mut head = None;
-        loop {
-            if head.is_none() {
-                head = parse_head(&self.buffer)?;
+        let head = loop {
+            self.read_more(1).await?;
+            if let Some(head) = parse_head(&self.buffer)? {
+                break head;
             }
-            if let Some(head) = &head
-                && self.buffer.len() >= head.end
-            {
-                let body = &self.buffer[head.body_start..head.end];
-                return Ok(Answer { status: head.status, body, keep_alive: head.keep_alive });
-            }
-            let wanted = head.as_ref().map_or(1, |head: &Head| head.end - self.buffer.len());
-            self.buffer.reserve(wanted);
-            if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
+        };
+        while self.buffer.len() < head.end {
+            self.read_more(head.end - self.buffer.len()).await?;
+        }
+        let body = &self.buffer[head.body_start..head.end];
+        Ok(Answer { status: head.status, body, keep_alive: head.keep_alive })
+    }
+
+    /// One read, with room for at least so many bytes.
+    async fn read_more(&mut self, room: usize) -> io::Result<()> {
+        self.buffer.reserve(room);
+        match self.stream.read_buf(&mut self.buffer).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
         }
     }
 }
@@ -119,9 +123,11 @@ struct Head {
 
 /// Reads an answer's head; nothing if it has not arrived whole.
 fn parse_head(buffer: &[u8]) -> io::Result<Option<Head>> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut response = httparse::Response::new(&mut headers);
-    let body_start = match response.parse(buffer).map_err(invalid)? {
+    // Not initialised: that would write 2 KiB for each answer.
+    let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut response, buffer, &mut headers);
+    let body_start = match parsed.map_err(invalid)? {
         httparse::Status::Complete(length) => length,
         httparse::Status::Partial if buffer.len() > ANSWER_BYTES_MAX => return Err(invalid("an endless head")),
         httparse::Status::Partial => return Ok(None),

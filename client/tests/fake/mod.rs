@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use axum::{
@@ -36,6 +37,8 @@ pub(crate) struct Books {
     pub(crate) unknown_trades: u32,
     /// Lookups show this version instead of the real one.
     pub(crate) shown_version: Option<u64>,
+    /// How long each lookup takes.
+    pub(crate) lookup_pause_ms: u64,
     /// The keys of all trades, as they came.
     pub(crate) keys: Vec<String>,
     receipts: HashMap<String, TradeReceipt>,
@@ -109,6 +112,8 @@ async fn stocks(State(books): Shared) -> Json<Value> {
 }
 
 async fn stock(State(books): Shared, Path(name): Path<String>) -> Response {
+    let pause_ms = books.lock().unwrap().lookup_pause_ms;
+    tokio::time::sleep(Duration::from_millis(pause_ms)).await;
     let books = books.lock().unwrap();
     let Some(stock) = StockName::new(&name).ok().and_then(|name| books.stocks.get(&name)) else {
         return error(ErrorKind::StockNotFound, None);
