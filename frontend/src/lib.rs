@@ -16,7 +16,7 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
 use bazaar_domain::config::ClusterConfig;
-use bazaar_service::{Caller, Clock, HttpLimits, ended_early, http::metrics_handle, serve};
+use bazaar_service::{Caller, Clock, HttpLimits, ended_early, http::metrics_handle, serve, serve_express};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +24,7 @@ use crate::{
     cache_log::CacheLog,
     catalog::Catalog,
     gateway::Gateway,
-    http::{App, Timings},
+    http::{App, Timings, express::PublicExpress},
     lease::LeaseKeeper,
     lookup::Lookups,
 };
@@ -61,7 +61,9 @@ pub async fn run(listeners: Listeners, config: Arc<ClusterConfig>, shutdown: Can
 
     let public_limits = HttpLimits { connections_max: config.frontend.connections_max, ..HttpLimits::default() };
     let limits = HttpLimits::default();
-    let public = serve(listeners.public, http::public_routes(Arc::clone(&app)), public_limits, shutdown.clone());
+    let express = PublicExpress(Arc::clone(&app));
+    let public_routes = http::public_routes(Arc::clone(&app));
+    let public = serve_express(listeners.public, express, public_routes, public_limits, shutdown.clone());
     let internal = serve(listeners.internal, internal::routes(Arc::clone(&app)), limits, shutdown.clone());
     let admin = serve(listeners.admin, http::admin_routes(app), limits, shutdown.clone());
     let serving = async {

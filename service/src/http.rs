@@ -1,6 +1,6 @@
 //! The edge that every listener shares: request ids, error forms, unknown paths, liveness and metrics.
 
-use std::sync::OnceLock;
+use std::{future::Future, sync::OnceLock};
 
 use axum::{
     Router,
@@ -36,6 +36,17 @@ impl RequestId {
         let mut buffer = uuid::Uuid::encode_buffer();
         let text = uuid::Uuid::now_v7().hyphenated().encode_lower(&mut buffer);
         Self(HeaderValue::from_str(text).expect("a UUID is ASCII"))
+    }
+
+    /// A client's own id; `None` if it cannot be taken over.
+    pub(crate) fn of(own: &HeaderValue) -> Option<Self> {
+        let fits = !own.is_empty() && own.len() <= REQUEST_ID_BYTES_MAX && own.to_str().is_ok();
+        fits.then(|| Self(own.clone()))
+    }
+
+    /// Runs `work` as part of the request with this id.
+    pub(crate) fn scope<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        CURRENT.scope(self.clone(), work)
     }
 
     /// The id of the request that this task serves, if it serves one.
@@ -78,11 +89,7 @@ async fn carry_request_id(mut request: Request, next: Next) -> Response {
         return ApiFailure::new(ErrorKind::HeaderTooLarge, "the request's header is larger than 64 KiB")
             .into_response();
     }
-    let own = request
-        .headers()
-        .get(headers::REQUEST_ID)
-        .filter(|id| !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && id.to_str().is_ok());
-    let id = own.cloned().map_or_else(RequestId::fresh, RequestId);
+    let id = request.headers().get(headers::REQUEST_ID).and_then(RequestId::of).unwrap_or_else(RequestId::fresh);
     let wants_problem = request
         .headers()
         .get(header::ACCEPT)
@@ -90,7 +97,7 @@ async fn carry_request_id(mut request: Request, next: Next) -> Response {
     let span =
         tracing::debug_span!("request", id = id.as_str(), method = %request.method(), path = request.uri().path());
     request.extensions_mut().insert(id.clone());
-    let mut response = CURRENT.scope(id.clone(), next.run(request).instrument(span)).await;
+    let mut response = id.scope(next.run(request).instrument(span)).await;
     if wants_problem && let Some(error) = response.extensions().get::<ApiError>() {
         let mut problem = problem_response(error);
         for (name, value) in response.headers() {

@@ -4,6 +4,7 @@
 pub mod call;
 pub mod clock;
 pub mod data_dir;
+pub mod express;
 pub mod failure;
 pub mod http;
 pub mod payload;
@@ -16,6 +17,6 @@ pub use clock::Clock;
 pub use failure::ApiFailure;
 pub use http::RequestId;
 pub use payload::{Json, Payload, Query, Record};
-pub use serve::{HttpLimits, serve};
+pub use serve::{HttpLimits, serve, serve_express};
 pub use start::{CommonArgs, bind};
 pub use supervise::ended_early;

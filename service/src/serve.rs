@@ -1,19 +1,24 @@
 //! Bounded HTTP/1.1 serving: limits on connections, header size and header time, and an orderly stop.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, response::Response};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    express::{self, Express, Head, Left},
+    http::RequestId,
+};
 
 /// How long open connections may finish their request after the stop was asked for.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,6 +58,20 @@ pub async fn serve(
     limits: HttpLimits,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
+    serve_express(listener, NoExpress, routes, limits, shutdown).await
+}
+
+/// The same, with an [express way](express) beside the routes.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_express<E: Express>(
+    listener: TcpListener,
+    express: E,
+    routes: Router,
+    limits: HttpLimits,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     let connections = TaskTracker::new();
@@ -71,7 +90,8 @@ pub async fn serve(
         };
         match Arc::clone(&slots).try_acquire_owned() {
             Ok(slot) => {
-                connections.spawn(serve_connection(stream, routes.clone(), limits, slot, shutdown.clone()));
+                let server = Server { routes: routes.clone(), limits, shutdown: shutdown.clone() };
+                connections.spawn(serve_connection(stream, express.clone(), server, slot));
             }
             Err(_) => {
                 if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
@@ -87,31 +107,66 @@ pub async fn serve(
     Ok(())
 }
 
-async fn serve_connection(
-    stream: TcpStream,
+/// A listener without an express way.
+#[derive(Clone)]
+struct NoExpress;
+
+impl Express for NoExpress {
+    const IS_ON: bool = false;
+    type Request = Infallible;
+
+    fn read(&self, _: &Head<'_>, _: &[u8]) -> Option<Infallible> {
+        None
+    }
+
+    async fn answer(&self, request: Infallible, _: &RequestId) -> Response {
+        match request {}
+    }
+}
+
+/// What the HTTP server needs for one connection.
+struct Server {
     routes: Router,
     limits: HttpLimits,
-    _slot: OwnedSemaphorePermit,
     shutdown: CancellationToken,
-) {
+}
+
+async fn serve_connection<E: Express>(mut stream: TcpStream, express: E, server: Server, _slot: OwnedSemaphorePermit) {
     // Without this, Nagle's algorithm and delayed acks together stall small answers for 40 ms.
     let _ = stream.set_nodelay(true);
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_read_timeout)
-        .max_buf_size(limits.header_bytes_max)
-        .half_close(true)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
-    tokio::pin!(connection);
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    // Spans of requests, which only the router makes, are wanted at that level.
+    if !E::IS_ON || tracing::enabled!(tracing::Level::DEBUG) {
+        return server.serve(stream).await;
+    }
+    match express::serve(&mut stream, &express, server.limits.header_read_timeout, &server.shutdown).await {
+        Ok(Left::Closed) => {}
+        Ok(Left::ForServer(unread)) => {
+            let (read, write) = stream.into_split();
+            server.serve(tokio::io::join(io::Cursor::new(unread).chain(read), write)).await;
         }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%error, "a connection ended early");
+        Err(error) => tracing::debug!(%error, "a connection ended early"),
+    }
+}
+
+impl Server {
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.header_read_timeout)
+            .max_buf_size(self.limits.header_bytes_max)
+            .half_close(true)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.routes));
+        tokio::pin!(connection);
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
+            () = self.shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, "a connection ended early");
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The public routes, and what all handlers share.
 
+pub(crate) mod express;
 mod orders;
 pub(crate) mod probes;
 mod stocks;

@@ -40,16 +40,21 @@ impl TradeKey {
         match (keys.next(), keys.next()) {
             (None, _) => Ok(Self::fresh()),
             (Some(header), None) => {
-                let invalid =
-                    |_| not_applied(ApiError::invalid("an idempotency key is 1 to 255 printable ASCII characters"));
-                let key = header.to_str().map_err(|_| ()).and_then(|text| IdempotencyKey::new(text).map_err(|_| ()));
-                Ok(Self { key: key.map_err(invalid)?, header: header.clone(), is_made_here: false })
+                let invalid = || ApiError::invalid("an idempotency key is 1 to 255 printable ASCII characters");
+                Self::given(header).ok_or_else(|| not_applied(invalid()))
             }
             (Some(_), Some(_)) => Err(not_applied(ApiError::invalid("send one idempotency key, not several"))),
         }
     }
 
-    fn fresh() -> Self {
+    /// The client's key; `None` if it is no valid one.
+    pub(super) fn given(header: &HeaderValue) -> Option<Self> {
+        let key = IdempotencyKey::new(header.to_str().ok()?).ok()?;
+        Some(Self { key, header: header.clone(), is_made_here: false })
+    }
+
+    /// A new key.
+    pub(super) fn fresh() -> Self {
         let mut buffer = Uuid::encode_buffer();
         let text = Uuid::now_v7().hyphenated().encode_lower(&mut buffer);
         let key = IdempotencyKey::new(text).expect("a UUID is short ASCII");
@@ -99,6 +104,13 @@ pub(crate) fn trade_response(traded: &Traded) -> Response {
         Err(error) => not_applied(error.clone()).into_response(),
     };
     traded.onto(response)
+}
+
+/// Trades once, and answers in the present form.
+pub(super) async fn trade_answered(app: &App, key: TradeKey, body: TradeBody) -> Response {
+    let _timer = Timer::start(&app.timings.trade);
+    let response = trade_response(&trade_once(app, &key, body).await);
+    key.onto(response)
 }
 
 /// `POST /orders`, in the present form or the older one, which its fields tell apart.

@@ -1,0 +1,68 @@
+//! The requests of the express way: lookups of one stock and single trades, in the present form and without options.
+
+use std::{future::Future, sync::Arc};
+
+use axum::{
+    http::{HeaderMap, HeaderValue},
+    response::Response,
+};
+use bazaar_domain::{StockName, api::TradeBody, limits::TRADE_BODY_BYTES_MAX};
+use bazaar_service::{
+    RequestId,
+    express::{Express, Head, Method},
+    payload::is_media_type,
+};
+
+use super::{
+    App, either,
+    stocks::answer_stock,
+    trades::{TradeKey, parse_object, trade_answered},
+};
+use crate::catalog::Consistency;
+
+/// The express way of the public listener.
+#[derive(Clone)]
+pub(crate) struct PublicExpress(pub(crate) Arc<App>);
+
+/// A request on it.
+pub(crate) enum ExpressRequest {
+    Lookup(StockName),
+    Trade(TradeKey, TradeBody),
+}
+
+impl Express for PublicExpress {
+    type Request = ExpressRequest;
+
+    fn read(&self, head: &Head<'_>, body: &[u8]) -> Option<ExpressRequest> {
+        match head.method {
+            Method::Get => {
+                let name = head.target.strip_prefix("/stocks/")?;
+                StockName::new(name).ok().map(ExpressRequest::Lookup)
+            }
+            Method::Post if head.target == "/orders" && body.len() <= TRADE_BODY_BYTES_MAX => trade(head, body),
+            Method::Post => None,
+        }
+    }
+
+    fn answer(&self, request: ExpressRequest, id: &RequestId) -> impl Future<Output = Response> + Send {
+        async move {
+            match request {
+                ExpressRequest::Lookup(name) => {
+                    either(answer_stock(&self.0, name, Consistency::Current, id, &HeaderMap::new()).await)
+                }
+                ExpressRequest::Trade(key, body) => trade_answered(&self.0, key, body).await,
+            }
+        }
+    }
+}
+
+fn trade(head: &Head<'_>, body: &[u8]) -> Option<ExpressRequest> {
+    if !head.content_type.is_none_or(|found| is_media_type(found, "application/json")) {
+        return None;
+    }
+    let key = match head.idempotency_key {
+        None => TradeKey::fresh(),
+        Some(key) => TradeKey::given(&HeaderValue::from_bytes(key).ok()?)?,
+    };
+    Some(ExpressRequest::Trade(key, parse_object(body).ok()?))
+}

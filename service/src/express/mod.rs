@@ -1,0 +1,94 @@
+//! The express way: plain requests of the few kinds that nearly all traffic consists of are read, answered and written
+//! without the HTTP server and the router, which cost more than the answers do (docs/performance.md).
+//!
+//! It takes only what it understands whole: a request that arrived in one piece, with nothing but known headers. At the
+//! first other one the connection goes to the HTTP server, with every byte that is not answered yet, and stays there. So
+//! whatever is unusual, wrong, large or slow is treated in one place, and a request cannot be read in two ways.
+
+mod head;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{future::Future, io, time::Duration};
+
+use axum::response::Response;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+pub use self::head::{Head, Method};
+use crate::http::RequestId;
+
+/// Room that a connection has for a request at the start.
+const BUFFER_BYTES: usize = 4 * 1024;
+
+/// The requests that a listener answers on the express way.
+pub trait Express: Clone + Send + Sync + 'static {
+    /// Whether there are any.
+    const IS_ON: bool = true;
+    /// A request that was understood whole.
+    type Request: Send;
+
+    /// Reads a request; `None` leaves it, and all that follow on its connection, to the router.
+    fn read(&self, head: &Head<'_>, body: &[u8]) -> Option<Self::Request>;
+
+    /// Answers it, exactly as the router would.
+    fn answer(&self, request: Self::Request, id: &RequestId) -> impl Future<Output = Response> + Send;
+}
+
+/// How a connection left the express way.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// It is closed, or is to be closed.
+    Closed,
+    /// The HTTP server goes on with it; these bytes were read and not answered.
+    ForServer(Vec<u8>),
+}
+
+/// Serves a connection until it closes, `shutdown`, or a request that is not for the express way. A connection that
+/// sends nothing for `idle_timeout` is closed.
+pub(crate) async fn serve<S, E>(
+    stream: &mut S,
+    routes: &E,
+    idle_timeout: Duration,
+    shutdown: &CancellationToken,
+) -> io::Result<Left>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    E: Express,
+{
+    let stopping = shutdown.cancelled();
+    tokio::pin!(stopping);
+    let (mut unread, mut answer) = (Vec::with_capacity(BUFFER_BYTES), Vec::with_capacity(BUFFER_BYTES));
+    loop {
+        let arrived = tokio::select! {
+            biased;
+            arrived = timeout(idle_timeout, stream.read_buf(&mut unread)) => arrived,
+            () = &mut stopping => return Ok(Left::Closed),
+        };
+        match arrived {
+            Ok(Ok(bytes)) if bytes > 0 => {}
+            Ok(Err(error)) => return Err(error),
+            _ => return Ok(Left::Closed),
+        }
+        let mut taken = 0;
+        while taken < unread.len() {
+            let Some((request, id, end)) = head::request(&unread[taken..], routes) else {
+                return Ok(Left::ForServer(unread.split_off(taken)));
+            };
+            taken += end;
+            let response = id.scope(routes.answer(request, &id)).await;
+            let is_last = shutdown.is_cancelled();
+            writer::write(response, &id, is_last, &mut answer).await?;
+            stream.write_all(&answer).await?;
+            answer.clear();
+            if is_last {
+                return Ok(Left::Closed);
+            }
+        }
+        unread.clear();
+    }
+}
