@@ -28,11 +28,15 @@ pub struct StoreFault(pub String);
 
 /// What apply must look up: outcomes of earlier entries. Everything else it needs is in [`Books`].
 pub trait OutcomeLookup {
-    /// The outcome stored under a key.
+    /// The outcomes stored under these keys, in their order. Asked once for all keys of a command, since a store finds
+    /// many keys together faster than one by one.
     ///
     /// # Errors
     /// If the store fails.
-    fn outcome(&self, key: &IdempotencyKey) -> Result<Option<StoredOutcome>, StoreFault>;
+    fn outcomes<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k IdempotencyKey>,
+    ) -> Result<Vec<Option<StoredOutcome>>, StoreFault>;
 }
 
 /// A stock with what was ever put on offer, so that conservation can be checked at any time.
@@ -118,16 +122,18 @@ impl<'a, L: OutcomeLookup> Applier<'a, L> {
         };
         match command {
             Command::Trades(trades) => {
-                for trade in trades {
-                    let decision =
-                        self.once(index, &trade.key, trade.fingerprint(), |this| this.trade(index, &trade))?;
+                let stored = self.stored.outcomes(trades.iter().map(|trade| &trade.key))?;
+                for (trade, stored) in trades.into_iter().zip(stored) {
+                    let fingerprint = trade.fingerprint();
+                    let decision = self.once(index, &trade.key, fingerprint, stored, |this| this.trade(index, &trade));
                     self.note(&mut entry, decision, trade.name, PublishedItem::Trade(trade));
                 }
             }
             Command::Listings(listings) => {
-                for listing in listings {
-                    let decision =
-                        self.once(index, &listing.key, listing.fingerprint(), |this| this.listing(&listing))?;
+                let stored = self.stored.outcomes(listings.iter().map(|listing| &listing.key))?;
+                for (listing, stored) in listings.into_iter().zip(stored) {
+                    let fingerprint = listing.fingerprint();
+                    let decision = self.once(index, &listing.key, fingerprint, stored, |this| this.listing(&listing));
                     self.note(&mut entry, decision, listing.name, PublishedItem::Listing(listing));
                 }
             }
@@ -135,25 +141,23 @@ impl<'a, L: OutcomeLookup> Applier<'a, L> {
         Ok(entry)
     }
 
-    /// Decides a key once: a known key gets its stored outcome, or `KeyReused` if it stands for something else.
+    /// Decides a key once: a known key gets the outcome of this run of entries or that of the store, or `KeyReused` if it
+    /// stands for something else.
     fn once(
         &mut self,
         index: u64,
         key: &IdempotencyKey,
         fingerprint: u64,
+        stored: Option<StoredOutcome>,
         decide: impl FnOnce(&mut Self) -> Outcome,
-    ) -> Result<Decision, StoreFault> {
-        let known = match self.changes.outcomes.get(key) {
-            Some(outcome) => Some(*outcome),
-            None => self.stored.outcome(key)?,
-        };
-        match known {
-            Some(stored) if stored.fingerprint == fingerprint => Ok(Decision::Replayed(stored.outcome)),
-            Some(_) => Ok(Decision::KeyReused),
+    ) -> Decision {
+        match self.changes.outcomes.get(key).copied().or(stored) {
+            Some(known) if known.fingerprint == fingerprint => Decision::Replayed(known.outcome),
+            Some(_) => Decision::KeyReused,
             None => {
                 let outcome = decide(self);
                 self.changes.outcomes.insert(key.clone(), StoredOutcome { fingerprint, log_index: index, outcome });
-                Ok(Decision::Fresh(outcome))
+                Decision::Fresh(outcome)
             }
         }
     }

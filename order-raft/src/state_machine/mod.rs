@@ -162,7 +162,7 @@ impl State {
                 Ok((OrderReadAnswer::Order(order), shows))
             }
             OrderRead::ByKey(key) => {
-                let Some(stored) = books::OutcomeLookup::outcome(&*db, key)? else {
+                let Some(stored) = db.outcome(key)? else {
                     return Ok((OrderReadAnswer::Key(None), 0));
                 };
                 let order = match stored.outcome {

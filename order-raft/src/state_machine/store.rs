@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use bazaar_domain::{IdempotencyKey, Order, codec, digest::Digest, order::StoredOutcome};
 use rocksdb::{
-    BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, Direction, IteratorMode, Options,
-    ReadOptions, WriteBatch, WriteOptions, checkpoint::Checkpoint, properties::LIVE_SST_FILES_SIZE,
+    BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBPinnableSlice, DBRecoveryMode, Direction,
+    IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions, checkpoint::Checkpoint,
+    properties::LIVE_SST_FILES_SIZE,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
@@ -259,6 +260,14 @@ impl StateDb {
         })
     }
 
+    /// What a key got.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn outcome(&self, key: &IdempotencyKey) -> Result<Option<StoredOutcome>, StoreFault> {
+        self.read(OUTCOMES, key.as_str().as_bytes())
+    }
+
     /// An order by its number.
     ///
     /// # Errors
@@ -326,8 +335,17 @@ impl StateDb {
 }
 
 impl OutcomeLookup for StateDb {
-    fn outcome(&self, key: &IdempotencyKey) -> Result<Option<StoredOutcome>, StoreFault> {
-        self.read(OUTCOMES, key.as_str().as_bytes())
+    fn outcomes<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k IdempotencyKey>,
+    ) -> Result<Vec<Option<StoredOutcome>>, StoreFault> {
+        let keys: Vec<&[u8]> = keys.map(|key| key.as_str().as_bytes()).collect();
+        let found = self.db().batched_multi_get_cf(self.family(OUTCOMES), &keys, false);
+        let outcome = |bytes: Result<Option<DBPinnableSlice<'_>>, rocksdb::Error>| {
+            let bytes = bytes.map_err(|error| self.failed(OUTCOMES, &error))?;
+            bytes.map(|bytes| self.decode(OUTCOMES, &bytes)).transpose()
+        };
+        found.into_iter().map(outcome).collect()
     }
 }
 
