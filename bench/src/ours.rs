@@ -51,8 +51,13 @@ async fn measure_row(bazaar: &Bazaar, row: &Row, document: &mut Document) -> Res
         lookups(bazaar, load, row, document).await?;
     } else {
         let groups = bazaar.groups().await?;
+        let stages = bazaar.stages().await?;
         let repeats = repeats(&groups, timing, async |duration_s| bazaar.load(load, duration_s, None).await).await?;
-        document.add(Point::new(&row.name, row.clients, repeats).with_memory(&groups)?);
+        let mut point = Point::new(&row.name, row.clients, repeats).with_memory(&groups)?;
+        if load.kind == "trade" {
+            point.stages_us = bazaar.stages().await?.means_us_since(&stages);
+        }
+        document.add(point);
     }
     if row.name == COSTS {
         document.order_bytes = Some(bazaar.order_bytes().await?);

@@ -44,6 +44,9 @@ pub struct Point {
     /// Resident memory of each group at the end.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub resident_mib: BTreeMap<String, f64>,
+    /// Mean time of each stage of a trade, in microseconds.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub stages_us: BTreeMap<String, f64>,
     /// The repeats.
     pub repeats: Vec<Repeat>,
 }
@@ -73,6 +76,7 @@ impl Point {
                 |bytes| bytes as f64,
             ),
             resident_mib: BTreeMap::new(),
+            stages_us: BTreeMap::new(),
             repeats,
         }
     }

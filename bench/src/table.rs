@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use comfy_table::{Table, presets};
 
 use crate::{
+    bazaar::stages::STAGES,
     document::Document,
     goals::{COSTS, Verdict, best_batch, replica_bytes},
     point::{NOISE_PERCENT_MAX, Point},
@@ -25,6 +26,7 @@ pub fn show(document: &Document) -> String {
         }));
         parts
             .extend(costs("resident memory at the end of the row, MiB", &document.points, |point| &point.resident_mib));
+        parts.extend(stages(&document.points));
     }
     parts.extend(bytes(document));
     parts.extend(
@@ -120,6 +122,22 @@ fn costs(title: &str, points: &[Point], figures: fn(&Point) -> &BTreeMap<String,
         rows.add_row([point.name.clone()].into_iter().chain(each).chain([total]));
     }
     Some(format!("{title}\n{}", lines(&rows)))
+}
+
+/// One line for each stage, one column for each row of trades.
+fn stages(points: &[Point]) -> Option<String> {
+    let points: Vec<&Point> = points.iter().filter(|point| !point.stages_us.is_empty()).collect();
+    if points.is_empty() {
+        return None;
+    }
+    let header: Vec<String> =
+        ["STAGE".to_owned()].into_iter().chain(points.iter().map(|point| point.name.to_uppercase())).collect();
+    let mut rows = table(&header);
+    for (stage, _, _) in STAGES {
+        let mean = |point: &&Point| point.stages_us.get(stage).map_or(String::new(), |mean| format!("{mean:.0}"));
+        rows.add_row([stage.to_owned()].into_iter().chain(points.iter().map(mean)));
+    }
+    Some(format!("mean time of each stage of a trade, microseconds (warm-up included)\n{}", lines(&rows)))
 }
 
 fn bytes(document: &Document) -> Option<String> {

@@ -133,7 +133,9 @@ impl Catalog {
         let change = Change { cluster_id: batch.cluster_id, through, next: Next::Changed(decided.changed) };
         if through > applied {
             // A write to the log of a small database that is not synced: too short to be worth another thread.
+            let started = std::time::Instant::now();
             store.write(&change).map_err(|error| self.fail(error.into()))?;
+            histogram!("bazaar_catalog_write_seconds").record(started.elapsed());
         }
         counter!("bazaar_catalog_applied_items_total").increment(items as u64);
         self.expose(change).await;

@@ -5,6 +5,7 @@ pub mod books;
 pub mod bytes;
 pub mod load;
 pub mod recorded;
+pub mod stages;
 
 use anyhow::{Context, Result, bail, ensure};
 use bazaar_tests::{Cluster, Name, cluster::REPLICAS};

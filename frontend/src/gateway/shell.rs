@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     future::Future,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bazaar_domain::{
@@ -13,7 +13,7 @@ use bazaar_domain::{
     internal::{OrderReadAnswer, SubmitTrades, Submitted},
 };
 use bazaar_service::{CallError, Caller, Clock, RequestId};
-use metrics::{Counter, counter, gauge};
+use metrics::{Counter, Histogram, counter, gauge, histogram};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot},
     task::JoinSet,
@@ -45,6 +45,7 @@ impl Addresses {
 }
 
 struct Pending {
+    arrived: Instant,
     id: Option<RequestId>,
     reply: oneshot::Sender<Result<Answer, ApiError>>,
     _room: OwnedSemaphorePermit,
@@ -54,6 +55,9 @@ struct Meters {
     /// Trades sent, divided by requests sent, is the size of a shared request.
     sent_trades: Counter,
     sent_requests: Counter,
+    /// How long the first trade of a request waited for it.
+    queue: Histogram,
+    call: Histogram,
     failed_calls: Counter,
     new_leaders: Counter,
 }
@@ -85,6 +89,8 @@ impl Shell {
         let meters = Meters {
             sent_trades: counter!("bazaar_frontend_gateway_sent_trades_total"),
             sent_requests: counter!("bazaar_frontend_gateway_sent_trade_requests_total"),
+            queue: histogram!("bazaar_frontend_gateway_queue_seconds"),
+            call: histogram!("bazaar_frontend_gateway_call_seconds"),
             failed_calls: counter!("bazaar_frontend_gateway_failed_calls_total"),
             new_leaders: counter!("bazaar_frontend_gateway_new_leaders_total"),
         };
@@ -132,9 +138,10 @@ impl Shell {
 
     fn take_in(&mut self, arrivals: &mut Vec<Submission>) -> Event {
         let mut works = Vec::with_capacity(arrivals.len());
+        let arrived = Instant::now();
         for Submission { work, id, reply, room } in arrivals.drain(..) {
             self.next_work += 1;
-            self.pending.insert(self.next_work, Pending { id, reply, _room: room });
+            self.pending.insert(self.next_work, Pending { arrived, id, reply, _room: room });
             works.push((self.next_work, work));
         }
         Event::Arrived(works)
@@ -151,6 +158,10 @@ impl Shell {
                 });
             }
             Effect::Call { call, replica, request, timeout, works } => {
+                if let (Request::Trades(_), Some(first)) = (&request, works.first().and_then(|id| self.pending.get(id)))
+                {
+                    self.meters.queue.record(first.arrived.elapsed());
+                }
                 let result = self.call(replica, request, timeout, self.shared_id(&works));
                 self.tasks.spawn(async move { Event::CallDone { call, result: result.await } });
             }
@@ -186,11 +197,14 @@ impl Shell {
             }
             Request::Reads(_) => addresses.reads.clone(),
         };
+        let call = self.meters.call.clone();
         async move {
             match request {
                 Request::Trades(trades) => {
+                    let started = Instant::now();
                     let submitted: Submitted =
                         caller.post(&url, &SubmitTrades { trades }, timeout, id.as_ref()).await?;
+                    call.record(started.elapsed());
                     Ok(Reply::Decisions(submitted.decisions))
                 }
                 Request::Reads(reads) => {

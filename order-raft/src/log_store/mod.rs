@@ -15,9 +15,10 @@ pub(crate) mod test_entries;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt::Debug, io, ops::RangeBounds, path::Path, sync::Arc};
+use std::{fmt::Debug, io, ops::RangeBounds, path::Path, sync::Arc, time::Instant};
 
 use futures::{Stream, TryStreamExt, stream};
+use metrics::histogram;
 use openraft::{
     RaftLogReader,
     storage::{IOFlushed, LogState, RaftLogStorage},
@@ -219,7 +220,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = Entry> + Send,
         I::IntoIter: Send,
     {
+        let started = Instant::now();
         self.store.append(entries)?;
+        histogram!("bazaar_log_append_seconds").record(started.elapsed());
         self.store.flush(Box::new(move |result| callback.io_completed(result)));
         Ok(())
     }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use futures::{Stream, StreamExt, stream};
+use metrics::histogram;
 use openraft::{
     RPCTypes, RaftNetworkFactory, StorageError,
     base::{BoxFuture, BoxStream},
@@ -284,13 +285,16 @@ type AppendItem = Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>;
 struct Append {
     previous: Option<LogId>,
     last: Option<LogId>,
+    /// When it was sent, if it carries entries.
+    sent: Option<Instant>,
     call: Result<CallInFlight, CallError>,
 }
 
 async fn start_append(connection: Arc<Connection>, request: AppendEntriesRequest<TypeConfig>) -> Append {
     let previous = request.prev_log_id;
     let last = request.entries.last().map(|entry| entry.log_id).or(previous);
-    Append { previous, last, call: connection.start(Call::Append(request)).await }
+    let sent = (!request.entries.is_empty()).then(Instant::now);
+    Append { previous, last, sent, call: connection.start(Call::Append(request)).await }
 }
 
 impl Append {
@@ -301,7 +305,12 @@ impl Append {
             Err(error) => Err(error),
         };
         match answer {
-            Ok(Answer::Append(response)) => append_item(response, self.previous, self.last),
+            Ok(Answer::Append(response)) => {
+                if let Some(sent) = self.sent {
+                    histogram!("bazaar_order_replicate_seconds").record(sent.elapsed());
+                }
+                append_item(response, self.previous, self.last)
+            }
             Ok(other) => (Err(unexpected(&other)), false),
             Err(error) => (Err(route.rpc_error(error)), false),
         }

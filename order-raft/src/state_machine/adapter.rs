@@ -1,8 +1,9 @@
 //! openraft's view of the state. It only delegates.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc, time::Instant};
 
 use futures::{Stream, StreamExt};
+use metrics::histogram;
 use openraft::{
     EntryPayload, RaftSnapshotBuilder,
     storage::{EntryResponder, RaftStateMachine, Snapshot},
@@ -61,7 +62,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             while !chunk.is_empty() {
                 let rest = chunk.split_off(one_write(&chunk));
                 let entries: Vec<_> = chunk.iter().map(|(entry, _)| entry).collect();
+                let started = Instant::now();
                 let answers = yielding(|| self.state.apply(&entries)).map_err(io::Error::other)?;
+                histogram!("bazaar_order_apply_seconds").record(started.elapsed());
                 for ((_, responder), answer) in std::mem::replace(&mut chunk, rest).into_iter().zip(answers) {
                     if let Some(responder) = responder {
                         responder.send(answer);
