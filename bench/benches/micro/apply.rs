@@ -76,7 +76,10 @@ fn books() -> Books {
 struct Outcomes(BTreeMap<IdempotencyKey, StoredOutcome>);
 
 impl OutcomeLookup for Outcomes {
-    fn outcome(&self, key: &IdempotencyKey) -> Result<Option<StoredOutcome>, StoreFault> {
-        Ok(self.0.get(key).copied())
+    fn outcomes<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k IdempotencyKey>,
+    ) -> Result<Vec<Option<StoredOutcome>>, StoreFault> {
+        Ok(keys.map(|key| self.0.get(key).copied()).collect())
     }
 }

@@ -1,6 +1,6 @@
 //! The requests of the express way: lookups of one stock and single trades, in the present form and without options.
 
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     http::{HeaderMap, HeaderValue},
@@ -44,14 +44,12 @@ impl Express for PublicExpress {
         }
     }
 
-    fn answer(&self, request: ExpressRequest, id: &RequestId) -> impl Future<Output = Response> + Send {
-        async move {
-            match request {
-                ExpressRequest::Lookup(name) => {
-                    either(answer_stock(&self.0, name, Consistency::Current, id, &HeaderMap::new()).await)
-                }
-                ExpressRequest::Trade(key, body) => trade_answered(&self.0, key, body).await,
+    async fn answer(&self, request: ExpressRequest, id: &RequestId) -> Response {
+        match request {
+            ExpressRequest::Lookup(name) => {
+                either(answer_stock(&self.0, name, Consistency::Current, id, &HeaderMap::new()).await)
             }
+            ExpressRequest::Trade(key, body) => trade_answered(&self.0, key, body).await,
         }
     }
 }
