@@ -12,9 +12,6 @@ use bazaar_service::{
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
 
-/// Threads of the runtime: lookups are short, and one publish is in progress at a time.
-const WORKER_THREADS: usize = 1;
-
 /// The catalog: price, quantity and trading volume of every stock.
 #[derive(Debug, Parser)]
 #[command(name = "bazaar-catalog", version)]
@@ -35,7 +32,7 @@ struct Args {
 pub(crate) fn main() -> ExitCode {
     let args = Args::parse();
     let common = args.common.clone();
-    main_with(&common, WORKER_THREADS, |shutdown| start(args, shutdown))
+    main_with(&common, |shutdown| start(args, shutdown))
 }
 
 async fn start(args: Args, shutdown: CancellationToken) -> Result<()> {

@@ -17,9 +17,6 @@ use clap::Parser;
 const INSTANCES_MAX: i64 = 50;
 /// How far the ports of two frontends on one machine are apart.
 const INSTANCE_PORTS: u16 = 100;
-/// Threads of the runtime. Where one is not enough, more frontends are better than more threads.
-const THREADS: usize = 1;
-
 /// The HTTP frontend of the stock bazaar. A flag wins over its environment variable, that over the configuration file.
 #[derive(Debug, Parser)]
 #[command(name = "bazaar-frontend", version)]
@@ -59,7 +56,7 @@ struct Args {
 
 pub(crate) fn main() -> ExitCode {
     let args = Args::parse();
-    main_with(&args.common, THREADS, async |shutdown| {
+    main_with(&args.common, async |shutdown| {
         let config = configured(&args)?;
         let listeners = Listeners {
             public: bind(config.frontend.public, "the frontend's public listener").await?,

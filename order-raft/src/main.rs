@@ -6,9 +6,6 @@ use bazaar_order_raft::{Listeners, Options, run};
 use bazaar_service::{CommonArgs, bind, start::main_with};
 use clap::Parser;
 
-/// Threads of the runtime. Fsyncs, snapshots and reads of old entries have threads of their own.
-const WORKER_THREADS: usize = 1;
-
 /// An order replica of the stock bazaar.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -39,7 +36,7 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     let common = args.common.clone();
-    main_with(&common, WORKER_THREADS, async |shutdown| {
+    main_with(&common, async |shutdown| {
         let config = args.common.load_config()?;
         let id = args.id;
         let own = config.replica(id)?;

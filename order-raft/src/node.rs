@@ -36,6 +36,8 @@ pub type OrderRaft = Raft<TypeConfig, StateMachine>;
 
 /// A read must be confirmed and released within this time.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// Single orders that are read on the runtime's thread at a time.
+const INLINE_READS_MAX: usize = 64;
 
 /// One replica's node.
 pub struct Node {
@@ -150,6 +152,7 @@ impl Node {
         moved_on: &impl Fn() -> ApiError,
     ) -> Result<Vec<OrderReadAnswer>, ApiError> {
         let has_pages = reads.iter().any(|read| matches!(read, OrderRead::After { .. }));
+        let reads_count = reads.len();
         let state = Arc::clone(&self.state);
         let reads = reads.to_vec();
         let read = move || -> Result<_, StoreFault> {
@@ -162,8 +165,8 @@ impl Node {
             }
             Ok((answers, shown))
         };
-        // Single orders come from memory or one block; pages may read a lot, and must not hold up Raft.
-        let result = if has_pages {
+        // A few single orders come from memory or some blocks; more than that, or a page, must not hold up Raft.
+        let result = if has_pages || reads_count > INLINE_READS_MAX {
             tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(StoreFault(error.to_string())))
         } else {
             read()

@@ -77,10 +77,18 @@ pub fn edge(routes: Router) -> Router {
         .method_not_allowed_fallback(|| async {
             ApiFailure::new(ErrorKind::MethodNotAllowed, "this path does not take that method")
         })
-        .layer(CatchPanicLayer::custom(|_panic: Box<dyn std::any::Any + Send>| {
-            ApiFailure::new(ErrorKind::Internal, "a fault in this service; it is logged").into_response()
-        }))
+        .layer(CatchPanicLayer::custom(|_panic: Box<dyn std::any::Any + Send>| fault()))
         .layer(middleware::from_fn(carry_request_id))
+}
+
+/// Whether requests get spans, which is so at the log level `debug`. Only the router makes them.
+pub(crate) fn makes_spans() -> bool {
+    tracing::enabled!(tracing::Level::DEBUG)
+}
+
+/// The answer to a request that ended in a panic.
+pub(crate) fn fault() -> Response {
+    ApiFailure::new(ErrorKind::Internal, "a fault in this service; it is logged").into_response()
 }
 
 async fn carry_request_id(mut request: Request, next: Next) -> Response {

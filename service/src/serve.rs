@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     express::{self, Express, Head, Left},
-    http::RequestId,
+    http::{self, RequestId},
 };
 
 /// How long open connections may finish their request after the stop was asked for.
@@ -134,8 +134,7 @@ struct Server {
 async fn serve_connection<E: Express>(mut stream: TcpStream, express: E, server: Server, _slot: OwnedSemaphorePermit) {
     // Without this, Nagle's algorithm and delayed acks together stall small answers for 40 ms.
     let _ = stream.set_nodelay(true);
-    // Spans of requests, which only the router makes, are wanted at that level.
-    if !E::IS_ON || tracing::enabled!(tracing::Level::DEBUG) {
+    if !E::IS_ON || http::makes_spans() {
         return server.serve(stream).await;
     }
     match express::serve(&mut stream, &express, server.limits.header_read_timeout, &server.shutdown).await {
@@ -158,6 +157,8 @@ impl Server {
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.routes));
         tokio::pin!(connection);
         let result = tokio::select! {
+            // First, so that a request that is here already is seen before the stop, and answered.
+            biased;
             result = connection.as_mut() => result,
             () = self.shutdown.cancelled() => {
                 connection.as_mut().graceful_shutdown();

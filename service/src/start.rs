@@ -14,7 +14,7 @@ use bazaar_domain::config::ClusterConfig;
 use clap::{Args, ValueEnum};
 use tokio::{
     net::TcpListener,
-    runtime::{Builder, Runtime},
+    runtime::Builder,
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,8 @@ use crate::http::metrics_handle;
 /// Open files and sockets that a process asks the system for.
 const OPEN_FILES_WANTED: u64 = 65_536;
 
-const METRICS_UPKEEP_EVERY: Duration = Duration::from_secs(5);
+/// Short, so that each upkeep is: it sums up what was recorded since the last one.
+const METRICS_UPKEEP_EVERY: Duration = Duration::from_millis(500);
 
 /// The arguments that all processes share. A flag wins over its environment variable, that over the file.
 #[derive(Debug, Clone, Args)]
@@ -104,9 +105,9 @@ pub async fn bind(address: SocketAddr, what: &str) -> Result<TcpListener> {
     }
 }
 
-/// Runs a process: starts the logs, then `run` on a runtime of `threads` worker threads with a token that is
-/// cancelled by SIGTERM or SIGINT. An error is printed as one sentence, and the exit code is 1.
-pub fn main_with<F, Fut>(common: &CommonArgs, threads: usize, run: F) -> ExitCode
+/// Runs a process: starts the logs, then `run` on a runtime of one thread (ADR 0009) with a token that is cancelled by
+/// SIGTERM or SIGINT. An error is printed as one sentence, and the exit code is 1.
+pub fn main_with<F, Fut>(common: &CommonArgs, run: F) -> ExitCode
 where
     F: FnOnce(CancellationToken) -> Fut,
     Fut: Future<Output = Result<()>>,
@@ -116,7 +117,7 @@ where
         if let Err(error) = rlimit::increase_nofile_limit(OPEN_FILES_WANTED) {
             tracing::warn!(%error, "the limit of open files could not be raised");
         }
-        let runtime = runtime(threads)?;
+        let runtime = Builder::new_current_thread().enable_all().build().context("the runtime cannot start")?;
         runtime.block_on(async {
             let shutdown = CancellationToken::new();
             cancel_on_signal(shutdown.clone())?;
@@ -131,15 +132,6 @@ where
             ExitCode::FAILURE
         }
     }
-}
-
-/// One thread runs everything itself: handing a task to another thread costs more than most of our tasks take.
-fn runtime(threads: usize) -> Result<Runtime> {
-    let mut builder = if threads == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
-    if threads > 1 {
-        builder.worker_threads(threads);
-    }
-    builder.enable_all().build().context("the runtime cannot start")
 }
 
 /// Keeps the metrics registry small: histograms are summed up now and then, even if nobody asks for them.

@@ -4,6 +4,7 @@
 use std::{fs, net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context, Result};
+use axum::serve::ListenerExt;
 use axum::{Router, http::HeaderMap, routing::get};
 use bazaar_bench::bazaar::recorded::{Recorded, RecordedAnswer};
 use bytes::Bytes;
@@ -22,7 +23,7 @@ struct Args {
 }
 
 /// As many threads as the frontend has.
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let args = Args::parse();
     let recorded: Recorded = serde_json::from_slice(&fs::read(&args.answers)?).context("no recorded answers")?;
@@ -32,6 +33,8 @@ async fn main() -> Result<()> {
         .route("/stocks", get(move || async move { list }))
         .route("/stocks/{name}", get(move || async move { stock }));
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("{} is taken", args.listen))?;
+    // As the frontend does it.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     Ok(axum::serve(listener, routes).await?)
 }
 

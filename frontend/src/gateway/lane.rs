@@ -12,6 +12,8 @@ use super::words::{Answer, CallId, Effect, Reply, Request, Work, WorkId};
 
 /// Requests of one kind that are under way to the leader at a time.
 pub const INTERNAL_REQUESTS_IN_FLIGHT_MAX: usize = 2;
+/// Beside a request of so many works another one may be sent at any time.
+pub const SMALL_CALL_UNITS_MAX: usize = 4;
 /// How long the leader may take to answer one request.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -87,10 +89,11 @@ impl Lane {
         self.is_waiting() && (self.calls.is_empty() || may_share)
     }
 
-    /// Whether as many works wait as are under way. Under load this keeps the shared requests few and large; while there
-    /// is little to do, one work is as many as the one that is under way.
+    /// Whether as many works wait as are under way, or few are. Under load this keeps the shared requests few and large;
+    /// while there is little to do, nothing waits for company.
     fn has_as_much_waiting(&self) -> bool {
-        self.calls.values().all(|call| self.queue.len() >= call.units.len())
+        let open = |call: &Call| call.units.len() - call.expired;
+        self.calls.values().map(open).all(|units| units <= SMALL_CALL_UNITS_MAX || self.queue.len() >= units)
     }
 
     /// Sends what waits, as far as it fits into one request.

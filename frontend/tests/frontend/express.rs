@@ -39,6 +39,28 @@ async fn send(bazaar: &Bazaar, line: &str, headers: &str, body: &str) -> Compare
     Compared { status: status.to_owned(), headers, body: body.to_owned() }
 }
 
+/// How many requests the express way has answered in this process.
+fn on_the_express_way() -> u64 {
+    let text = bazaar_service::http::metrics_handle().render();
+    let count = text.lines().find_map(|line| line.strip_prefix("bazaar_express_requests_total ")?.parse().ok());
+    count.unwrap_or(0)
+}
+
+#[tokio::test]
+async fn plain_lookups_and_trades_go_the_express_way() {
+    let bazaar = bazaar().await;
+    for (line, headers, body) in [
+        ("GET /stocks/GameStart", "user-agent: x\r\naccept: */*\r\n", ""),
+        ("GET /stocks/Nobody", "accept: application/json\r\nconnection: keep-alive\r\n", ""),
+        ("POST /orders", "content-type: application/json\r\n", r#"{"name":"GameStart","type":"buy","quantity":1}"#),
+        ("POST /orders", "idempotency-key: k\r\n", r#"{"quantity":1,"type":"sell","name":"GameStart"}"#),
+    ] {
+        let before = on_the_express_way();
+        send(&bazaar, line, headers, body).await;
+        assert!(on_the_express_way() > before, "{line} {headers}");
+    }
+}
+
 #[tokio::test]
 async fn both_ways_answer_the_same() {
     let bazaar = bazaar().await;
@@ -64,6 +86,12 @@ async fn both_ways_answer_the_same() {
         ("POST /orders", "content-type: text/plain\r\nidempotency-key: t\r\n".into(), trade(1)),
         ("POST /orders", keyed("large"), format!("{}{}", trade(1), " ".repeat(70_000))),
         ("POST /other", keyed("other"), trade(1)),
+        ("POST /orders", keyed("older"), r#"{"stock_name":"GameStart","type":"buy","quantity":1}"#.into()),
+        ("POST /orders", format!("{}accept: application/problem+json\r\n", keyed("problem")), trade(0)),
+        ("POST /orders", format!("{}{}", keyed("one"), "idempotency-key: two\r\n"), trade(1)),
+        ("POST /orders", "content-type:\r\nidempotency-key: typeless\r\n".into(), trade(1)),
+        ("GET /stocks/GameStart", "if-none-match: *\r\n".into(), String::new()),
+        ("HEAD /stocks/GameStart", String::new(), String::new()),
     ];
     for (line, headers, body) in cases {
         let express = send(&bazaar, line, &headers, &body).await;

@@ -9,8 +9,6 @@ use openraft::{
     storage::{EntryResponder, RaftStateMachine, Snapshot},
 };
 
-use tokio::runtime::RuntimeFlavor;
-
 use super::State;
 use crate::{
     raft_types::{LogId, SnapshotMeta, StoredMembership, TypeConfig},
@@ -19,8 +17,9 @@ use crate::{
 
 /// Entries written together at most, when many are waiting.
 const APPLY_ENTRIES_MAX: usize = 32;
-/// Bytes of commands after which a write begins, however few entries they are: about as many as the largest entry.
-const APPLY_BYTES: usize = 1 << 20;
+/// Bytes of commands after which a write begins, however few entries they are: some thousand trades. Apply has the thread
+/// for itself until the write has ended.
+const APPLY_BYTES: usize = 128 << 10;
 
 /// A snapshot: what it covers and where it lies.
 pub type StateSnapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotDir>;
@@ -63,13 +62,15 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 let rest = chunk.split_off(one_write(&chunk));
                 let entries: Vec<_> = chunk.iter().map(|(entry, _)| entry).collect();
                 let started = Instant::now();
-                let answers = yielding(|| self.state.apply(&entries)).map_err(io::Error::other)?;
+                let answers = self.state.apply(&entries).map_err(io::Error::other)?;
                 histogram!("bazaar_order_apply_seconds").record(started.elapsed());
                 for ((_, responder), answer) in std::mem::replace(&mut chunk, rest).into_iter().zip(answers) {
                     if let Some(responder) = responder {
                         responder.send(answer);
                     }
                 }
+                // Heartbeats and everything else get their turn, however much there is to apply.
+                tokio::task::yield_now().await;
             }
         }
         Ok(())
@@ -115,15 +116,6 @@ fn one_write(chunk: &[EntryResponder<TypeConfig>]) -> usize {
         fits
     });
     small.count()
-}
-
-/// Runs the store's work while another thread of the runtime takes over what else this one had to do: a write that
-/// stalls must not hold up heartbeats.
-fn yielding<T>(work: impl FnOnce() -> T) -> T {
-    match tokio::runtime::Handle::current().runtime_flavor() {
-        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
-        _ => work(),
-    }
 }
 
 /// Runs file work away from the runtime's threads.

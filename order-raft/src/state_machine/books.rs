@@ -123,6 +123,7 @@ impl<'a, L: OutcomeLookup> Applier<'a, L> {
         match command {
             Command::Trades(trades) => {
                 let stored = self.stored.outcomes(trades.iter().map(|trade| &trade.key))?;
+                assert_eq!(stored.len(), trades.len(), "one answer for each key");
                 for (trade, stored) in trades.into_iter().zip(stored) {
                     let fingerprint = trade.fingerprint();
                     let decision = self.once(index, &trade.key, fingerprint, stored, |this| this.trade(index, &trade));
@@ -131,6 +132,7 @@ impl<'a, L: OutcomeLookup> Applier<'a, L> {
             }
             Command::Listings(listings) => {
                 let stored = self.stored.outcomes(listings.iter().map(|listing| &listing.key))?;
+                assert_eq!(stored.len(), listings.len(), "one answer for each key");
                 for (listing, stored) in listings.into_iter().zip(stored) {
                     let fingerprint = listing.fingerprint();
                     let decision = self.once(index, &listing.key, fingerprint, stored, |this| this.listing(&listing));

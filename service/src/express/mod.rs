@@ -10,9 +10,11 @@ mod head;
 mod tests;
 mod writer;
 
-use std::{future::Future, io, time::Duration};
+use std::{future::Future, io, panic::AssertUnwindSafe, time::Duration};
 
 use axum::response::Response;
+use futures::FutureExt;
+use metrics::counter;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
@@ -20,7 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use self::head::{Head, Method};
-use crate::http::RequestId;
+use crate::http::{RequestId, fault};
 
 /// Room that a connection has for a request at the start.
 const BUFFER_BYTES: usize = 4 * 1024;
@@ -49,7 +51,7 @@ pub(crate) enum Left {
 }
 
 /// Serves a connection until it closes, `shutdown`, or a request that is not for the express way. A connection that
-/// sends nothing for `idle_timeout` is closed.
+/// sends nothing, or takes nothing, for `idle_timeout` is closed.
 pub(crate) async fn serve<S, E>(
     stream: &mut S,
     routes: &E,
@@ -60,6 +62,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     E: Express,
 {
+    let answered = counter!("bazaar_express_requests_total");
     let stopping = shutdown.cancelled();
     tokio::pin!(stopping);
     let (mut unread, mut answer) = (Vec::with_capacity(BUFFER_BYTES), Vec::with_capacity(BUFFER_BYTES));
@@ -80,10 +83,12 @@ where
                 return Ok(Left::ForServer(unread.split_off(taken)));
             };
             taken += end;
-            let response = id.scope(routes.answer(request, &id)).await;
+            let work = AssertUnwindSafe(id.scope(routes.answer(request, &id)));
+            let response = work.catch_unwind().await.unwrap_or_else(|_panic| fault());
+            answered.increment(1);
             let is_last = shutdown.is_cancelled();
             writer::write(response, &id, is_last, &mut answer).await?;
-            stream.write_all(&answer).await?;
+            timeout(idle_timeout, stream.write_all(&answer)).await??;
             answer.clear();
             if is_last {
                 return Ok(Left::Closed);

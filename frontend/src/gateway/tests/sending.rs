@@ -2,7 +2,7 @@
 
 use bazaar_domain::limits::BATCH_TRADES_MAX;
 
-use super::*;
+use super::{super::lane::SMALL_CALL_UNITS_MAX, *};
 
 #[test]
 fn a_trade_is_sent_at_once_when_nothing_is_under_way() {
@@ -34,6 +34,36 @@ fn what_arrives_while_two_requests_are_under_way_goes_into_the_next_one() {
     bench.call_succeeds();
     bench.call_succeeds();
     assert_eq!(bench.answer_of(ids[3]), &Ok(Answer::Trade(accepted(2))));
+}
+
+#[test]
+fn beside_a_large_request_a_second_one_waits_until_it_is_as_large() {
+    let mut bench = Bench::with_leader();
+    let many = SMALL_CALL_UNITS_MAX + 1;
+    bench.submit((0..many).map(|number| Work::Trade(trade(&format!("first-{number}")))).collect());
+    assert_eq!(bench.calls.len(), 1);
+    bench.submit((1..many).map(|number| Work::Trade(trade(&format!("second-{number}")))).collect());
+    assert_eq!(bench.calls.len(), 1, "one is missing");
+    bench.trade("the last");
+    assert_eq!((bench.calls.len(), bench.keys(1).len()), (2, many));
+}
+
+#[test]
+fn beside_a_small_request_a_trade_is_sent_at_once() {
+    let mut bench = Bench::with_leader();
+    bench.submit((0..SMALL_CALL_UNITS_MAX).map(|number| Work::Trade(trade(&format!("first-{number}")))).collect());
+    bench.trade("alone");
+    assert_eq!((bench.calls.len(), bench.keys(1)), (2, vec!["alone".to_owned()]));
+}
+
+#[test]
+fn what_waits_beside_a_large_request_is_sent_when_that_ends() {
+    let mut bench = Bench::with_leader();
+    bench.submit((0..=SMALL_CALL_UNITS_MAX).map(|number| Work::Trade(trade(&format!("first-{number}")))).collect());
+    bench.trade("alone");
+    assert_eq!(bench.calls.len(), 1);
+    bench.call_succeeds();
+    assert_eq!(bench.keys(0), ["alone"]);
 }
 
 #[test]
