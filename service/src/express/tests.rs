@@ -5,7 +5,7 @@ use tokio::io::{DuplexStream, duplex};
 
 use super::*;
 
-/// Answers every `GET /ok` and `POST /ok` with what it was.
+/// Answers every `GET /ok` and `POST /ok` with what it was, unless the body is a fault.
 #[derive(Clone)]
 struct Echo;
 
@@ -17,6 +17,7 @@ impl Express for Echo {
     }
 
     async fn answer(&self, request: String, _id: &RequestId) -> Response {
+        assert_ne!(request, "Post fault", "asked for");
         request.into_response()
     }
 }
@@ -85,6 +86,15 @@ async fn what_is_not_understood_whole_goes_to_the_server_with_all_its_bytes() {
         let (answers, left) = exchange(case.as_bytes()).await;
         assert_eq!((answers.as_str(), left), ("", Left::ForServer(case.clone().into_bytes())), "{case}");
     }
+}
+
+#[tokio::test]
+async fn a_panic_is_answered_and_the_connection_goes_on() {
+    let fault = b"POST /ok HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nfault";
+    let (answers, left) = exchange(&[&fault[..], &get("")].concat()).await;
+    assert_eq!(left, Left::Closed);
+    assert!(answers.starts_with("HTTP/1.1 500 Internal Server Error\r\n"), "{answers}");
+    assert!(answers.contains(r#""kind":"internal""#) && answers.contains("HTTP/1.1 200 OK"), "{answers}");
 }
 
 #[tokio::test]
