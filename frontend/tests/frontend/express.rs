@@ -39,7 +39,7 @@ async fn send(bazaar: &Bazaar, line: &str, headers: &str, body: &str) -> Compare
     Compared { status: status.to_owned(), headers, body: body.to_owned() }
 }
 
-/// How many requests the express way has answered in this process.
+/// How many requests the express way has answered in this process; exact where each test has a process of its own.
 fn on_the_express_way() -> u64 {
     let text = bazaar_service::http::metrics_handle().render();
     let count = text.lines().find_map(|line| line.strip_prefix("bazaar_express_requests_total ")?.parse().ok());

@@ -89,6 +89,22 @@ async fn what_is_not_understood_whole_goes_to_the_server_with_all_its_bytes() {
 }
 
 #[tokio::test]
+async fn the_headers_that_plain_clients_send_are_taken() {
+    for header in [
+        "User-Agent: curl/8",
+        "Accept: */*",
+        "accept: application/json",
+        "Accept-Encoding: gzip, deflate",
+        "Connection: Keep-Alive",
+        "content-type: application/json",
+        "Idempotency-Key: k",
+    ] {
+        let (answers, left) = exchange(&get(&format!("{header}\r\n"))).await;
+        assert_eq!((answers.matches("HTTP/1.1 200 OK").count(), left), (1, Left::Closed), "{header}");
+    }
+}
+
+#[tokio::test]
 async fn a_panic_is_answered_and_the_connection_goes_on() {
     let fault = b"POST /ok HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nfault";
     let (answers, left) = exchange(&[&fault[..], &get("")].concat()).await;
