@@ -1,10 +1,10 @@
 //! The catalog's process: arguments, configuration, listener.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, Result};
 use bazaar_catalog::Options;
-use bazaar_domain::config::parse_stocks;
+use bazaar_domain::{Address, config::parse_stocks};
 use bazaar_service::{
     CommonArgs, bind,
     start::{main_with, read_config_file},
@@ -23,7 +23,7 @@ struct Args {
     data: PathBuf,
     /// Where to listen, instead of the configuration's catalog.service.
     #[arg(long, env = "BAZAAR_CATALOG_SERVICE", value_name = "ADDR")]
-    service: Option<SocketAddr>,
+    service: Option<Address>,
     /// The stocks of the first start, instead of the configuration's catalog.stocks.
     #[arg(long, env = "BAZAAR_CATALOG_STOCKS", value_name = "FILE")]
     stocks: Option<PathBuf>,
@@ -40,6 +40,6 @@ async fn start(args: Args, shutdown: CancellationToken) -> Result<()> {
     let file = args.stocks.unwrap_or_else(|| args.common.beside_config(&config.catalog.stocks));
     let stocks = parse_stocks(&read_config_file(&file)?)
         .with_context(|| format!("the stocks file {} is wrong", file.display()))?;
-    let listener = bind(args.service.unwrap_or(config.catalog.service), "the catalog").await?;
+    let listener = bind(args.service.as_ref().unwrap_or(&config.catalog.service), "the catalog").await?;
     bazaar_catalog::run(listener, Arc::new(config), Options { data: args.data, stocks }, shutdown).await
 }

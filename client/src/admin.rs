@@ -1,9 +1,9 @@
 //! The replicas' and the catalog's own interfaces, as far as the client looks behind the frontend.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use bazaar_domain::{
-    Cents, ReplicaId, StockName,
+    Address, Cents, ReplicaId, StockName,
     api::{Data, DigestView, Health, MemberChange, Members, ServiceAddress, StockView},
     config::ReplicaConfig,
 };
@@ -99,21 +99,21 @@ pub struct Replica {
     /// Its number.
     pub id: ReplicaId,
     caller: Caller,
-    service: SocketAddr,
-    admin: SocketAddr,
+    service: Address,
+    admin: Address,
 }
 
 impl Replica {
     /// The replica of a configuration.
     pub fn new(config: &ReplicaConfig, caller: &Caller) -> Self {
-        Self { id: config.id, caller: caller.clone(), service: config.service, admin: config.admin }
+        Self { id: config.id, caller: caller.clone(), service: config.service.clone(), admin: config.admin.clone() }
     }
 
     /// A voter that the configuration does not name, if its address can be called. Its admin
     /// listener is not known, so what only that can tell fails.
     pub fn of_voter(voter: &ServiceAddress, caller: &Caller) -> Option<Self> {
-        let service = voter.service.parse().ok()?;
-        Some(Self { id: voter.id, caller: caller.clone(), service, admin: service })
+        let service: Address = voter.service.parse().ok()?;
+        Some(Self { id: voter.id, caller: caller.clone(), admin: service.clone(), service })
     }
 
     /// `GET /health`.
@@ -121,7 +121,7 @@ impl Replica {
     /// # Errors
     /// As [`Failure`] says.
     pub async fn health(&self) -> Result<Health, Failure> {
-        self.data(self.service, "/health", LOOK_TIMEOUT).await
+        self.data(&self.service, "/health", LOOK_TIMEOUT).await
     }
 
     /// The events in `GET /admin/raft`, oldest first.
@@ -129,7 +129,7 @@ impl Replica {
     /// # Errors
     /// As [`Failure`] says.
     pub async fn events(&self) -> Result<Vec<Event>, Failure> {
-        let raft: RaftView = self.data(self.admin, "/admin/raft", CONTENT_TIMEOUT).await?;
+        let raft: RaftView = self.data(&self.admin, "/admin/raft", CONTENT_TIMEOUT).await?;
         Ok(raft.events)
     }
 
@@ -158,7 +158,7 @@ impl Replica {
     /// # Errors
     /// As [`Failure`] says.
     pub async fn members(&self) -> Result<Members, Failure> {
-        self.data(self.admin, "/admin/members", LOOK_TIMEOUT).await
+        self.data(&self.admin, "/admin/members", LOOK_TIMEOUT).await
     }
 
     /// `POST /admin/members`.
@@ -176,7 +176,7 @@ impl Replica {
     /// # Errors
     /// As [`Failure`] says.
     pub async fn digest(&self, number: u64) -> Result<DigestView, Failure> {
-        self.data(self.admin, &format!("/admin/digest?number={number}"), CONTENT_TIMEOUT).await
+        self.data(&self.admin, &format!("/admin/digest?number={number}"), CONTENT_TIMEOUT).await
     }
 
     /// `GET /admin/inventory`.
@@ -184,7 +184,7 @@ impl Replica {
     /// # Errors
     /// As [`Failure`] says.
     pub async fn inventory(&self) -> Result<Inventory, Failure> {
-        self.data(self.admin, "/admin/inventory", CONTENT_TIMEOUT).await
+        self.data(&self.admin, "/admin/inventory", CONTENT_TIMEOUT).await
     }
 
     /// `GET /admin/log?after=&limit=`.
@@ -192,10 +192,10 @@ impl Replica {
     /// # Errors
     /// As [`Failure`] says.
     pub async fn log(&self, after: u64, limit: u64) -> Result<Vec<LogEntry>, Failure> {
-        self.data(self.admin, &format!("/admin/log?after={after}&limit={limit}"), CONTENT_TIMEOUT).await
+        self.data(&self.admin, &format!("/admin/log?after={after}&limit={limit}"), CONTENT_TIMEOUT).await
     }
 
-    async fn data<T>(&self, address: SocketAddr, path: &str, timeout: Duration) -> Result<T, Failure>
+    async fn data<T>(&self, address: &Address, path: &str, timeout: Duration) -> Result<T, Failure>
     where
         Data<T>: serde::de::DeserializeOwned,
     {
@@ -208,7 +208,7 @@ impl Replica {
 ///
 /// # Errors
 /// As [`Failure`] says.
-pub async fn catalog_stocks(caller: &Caller, catalog: SocketAddr) -> Result<Vec<StockView>, Failure> {
+pub async fn catalog_stocks(caller: &Caller, catalog: &Address) -> Result<Vec<StockView>, Failure> {
     let body: Data<Vec<StockView>> = get_json(caller, &format!("http://{catalog}/stocks"), CONTENT_TIMEOUT).await?;
     Ok(body.data)
 }

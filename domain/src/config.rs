@@ -5,6 +5,7 @@ use std::{collections::HashMap, net::SocketAddr, str::FromStr, time::Duration};
 use serde::Deserialize;
 
 use crate::{
+    address::Address,
     command::{Listing, ListingChange},
     limits::STOCK_QUANTITY_MAX,
     moment::with_margin,
@@ -110,15 +111,15 @@ impl FromStr for ReadConsistency {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CatalogConfig {
-    /// Its one listener.
-    pub service: SocketAddr,
+    /// How others reach its one listener, and where it listens unless a flag says otherwise.
+    pub service: Address,
     /// The stocks of the first start; a relative path is meant from the configuration file's folder.
     pub stocks: String,
 }
 
 impl Default for CatalogConfig {
     fn default() -> Self {
-        Self { service: local(8087), stocks: "stocks.toml".into() }
+        Self { service: local(8087).into(), stocks: "stocks.toml".into() }
     }
 }
 
@@ -220,12 +221,12 @@ impl Default for RaftTuning {
 pub struct ReplicaConfig {
     /// Its number.
     pub id: ReplicaId,
-    /// Trades, reads, health.
-    pub service: SocketAddr,
-    /// Raft.
-    pub peers: SocketAddr,
-    /// Looking inside, metrics.
-    pub admin: SocketAddr,
+    /// How others reach it for trades, reads and health.
+    pub service: Address,
+    /// How the other replicas reach it, for Raft.
+    pub peers: Address,
+    /// How it is reached by those who look inside, and for metrics.
+    pub admin: Address,
 }
 
 fn local(port: u16) -> SocketAddr {
@@ -255,12 +256,12 @@ impl ClusterConfig {
         if self.replicas[0].id == 0 {
             return fail("replica ids start at 1".into());
         }
-        let mut users: HashMap<SocketAddr, String> = HashMap::new();
+        let mut users: HashMap<Address, String> = HashMap::new();
         for (address, user) in self.addresses() {
             if address.port() == 0 {
                 continue;
             }
-            if let Some(other) = users.insert(address, user.clone()) {
+            if let Some(other) = users.insert(address.clone(), user.clone()) {
                 return fail(format!("{address} is given to both {other} and {user}"));
             }
         }
@@ -280,17 +281,17 @@ impl ClusterConfig {
         Ok(())
     }
 
-    fn addresses(&self) -> Vec<(SocketAddr, String)> {
+    fn addresses(&self) -> Vec<(Address, String)> {
         let mut all = vec![
-            (self.frontend.public, "frontend.public".to_owned()),
-            (self.frontend.internal, "frontend.internal".to_owned()),
-            (self.frontend.admin, "frontend.admin".to_owned()),
-            (self.catalog.service, "catalog.service".to_owned()),
+            (self.frontend.public.into(), "frontend.public".to_owned()),
+            (self.frontend.internal.into(), "frontend.internal".to_owned()),
+            (self.frontend.admin.into(), "frontend.admin".to_owned()),
+            (self.catalog.service.clone(), "catalog.service".to_owned()),
         ];
         for replica in &self.replicas {
-            all.push((replica.service, format!("replica {} service", replica.id)));
-            all.push((replica.peers, format!("replica {} peers", replica.id)));
-            all.push((replica.admin, format!("replica {} admin", replica.id)));
+            all.push((replica.service.clone(), format!("replica {} service", replica.id)));
+            all.push((replica.peers.clone(), format!("replica {} peers", replica.id)));
+            all.push((replica.admin.clone(), format!("replica {} admin", replica.id)));
         }
         all
     }

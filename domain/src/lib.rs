@@ -4,6 +4,7 @@
 //! they are made), money is whole cents, and the decision whether a trade happens is one pure function,
 //! [`inventory::decide`], that the order replicas and the catalog both call.
 
+pub mod address;
 pub mod api;
 pub mod codec;
 pub mod command;
@@ -18,6 +19,7 @@ pub mod mutants;
 pub mod order;
 pub mod words;
 
+pub use address::Address;
 pub use command::{Command, Listing, ListingChange, Trade};
 pub use error::{ApiError, ErrorKind, TradeFate};
 pub use inventory::{Rejection, Stock};

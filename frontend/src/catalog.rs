@@ -1,14 +1,13 @@
 //! Questions to the catalog: stocks for lookups.
 
 use std::{
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use bazaar_domain::{
-    ApiError, ErrorKind, StockName,
+    Address, ApiError, ErrorKind, StockName,
     api::{Data, ErrorBody, StockView},
     config::ReadConsistency,
     internal::headers,
@@ -65,7 +64,7 @@ pub(crate) struct PassedOn {
 #[derive(Debug, Clone)]
 pub(crate) struct Catalog {
     caller: Caller,
-    address: SocketAddr,
+    address: Address,
     /// A permit for each held lookup that may ask again now.
     held: Arc<Semaphore>,
     /// What a lookup gets while there is no current answer.
@@ -73,7 +72,7 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    pub(crate) fn new(caller: Caller, address: SocketAddr, fallback: ReadConsistency) -> Self {
+    pub(crate) fn new(caller: Caller, address: Address, fallback: ReadConsistency) -> Self {
         Self { caller, address, held: Arc::new(Semaphore::new(HELD_LOOKUPS_ASKING_MAX)), fallback }
     }
 

@@ -48,7 +48,7 @@ pub async fn run(listeners: Listeners, config: Arc<ClusterConfig>, shutdown: Can
     // Meters that are made before the registry would count nowhere.
     metrics_handle();
     let clock = Clock::start();
-    let catalog = Catalog::new(Caller::new(), config.catalog.service, config.frontend.read_consistency);
+    let catalog = Catalog::new(Caller::new(), config.catalog.service.clone(), config.frontend.read_consistency);
     let log = match &config.frontend.cache_log {
         Some(path) => Some(CacheLog::open(Path::new(path)).await?),
         None => None,

@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use bazaar_domain::config::{ClusterConfig, ReadConsistency};
+use bazaar_domain::{
+    Address,
+    config::{ClusterConfig, ReadConsistency},
+};
 use bazaar_frontend::{Listeners, run};
 use bazaar_service::{CommonArgs, bind, start::main_with};
 use clap::Parser;
@@ -33,6 +36,9 @@ struct Args {
     /// Where the catalog pushes invalidations.
     #[arg(long, env = "BAZAAR_FRONTEND_INTERNAL", value_name = "ADDRESS")]
     internal: Option<SocketAddr>,
+    /// How the catalog reaches the internal listener, if not at the address that it is bound to.
+    #[arg(long, env = "BAZAAR_FRONTEND_INTERNAL_ADVERTISED", value_name = "ADDRESS")]
+    internal_advertised: Option<Address>,
     /// Metrics.
     #[arg(long, env = "BAZAAR_FRONTEND_ADMIN", value_name = "ADDRESS")]
     admin: Option<SocketAddr>,
@@ -59,9 +65,9 @@ pub(crate) fn main() -> ExitCode {
     main_with(&args.common, async |shutdown| {
         let config = configured(&args)?;
         let listeners = Listeners {
-            public: bind(config.frontend.public, "the frontend's public listener").await?,
-            internal: bind(config.frontend.internal, "the frontend's internal listener").await?,
-            admin: bind(config.frontend.admin, "the frontend's admin listener").await?,
+            public: bind(&config.frontend.public.into(), "the frontend's public listener").await?,
+            internal: bind(&config.frontend.internal.into(), "the frontend's internal listener").await?,
+            admin: bind(&config.frontend.admin.into(), "the frontend's admin listener").await?,
         };
         tracing::info!(public = %config.frontend.public, "the frontend takes requests");
         run(listeners, Arc::new(config), shutdown).await
@@ -77,6 +83,9 @@ fn configured(args: &Args) -> Result<ClusterConfig> {
     }
     if let Some(advertised) = &mut part.internal_advertised {
         *advertised = advertised_by_instance(advertised, args.instance)?;
+    }
+    if let Some(advertised) = &args.internal_advertised {
+        part.internal_advertised = Some(advertised.to_string());
     }
     let beside_config = part.cache_log.as_ref().map(|path| args.common.beside_config(path));
     let cache_log = args.cache_log.clone().or(beside_config);

@@ -7,7 +7,7 @@ use bazaar_domain::{ApiError, api::ErrorBody, codec, internal::headers};
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::http::RequestId;
+use crate::{http::RequestId, tls};
 
 /// How long a connection between our processes may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -43,14 +43,13 @@ impl Caller {
     /// # Panics
     /// If the HTTP client cannot be built, which depends on nothing outside the process.
     pub fn new() -> Self {
-        let client = reqwest::Client::builder()
-            .no_proxy()
+        let client = tls::http_client()
             .tcp_nodelay(true)
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()
-            .expect("an HTTP client without TLS always builds");
+            .expect("nothing that can be wrong was given");
         Self { client }
     }
 

@@ -11,6 +11,7 @@ pub mod payload;
 pub mod serve;
 pub mod start;
 pub mod supervise;
+pub mod tls;
 
 pub use call::{CallError, Caller};
 pub use clock::Clock;

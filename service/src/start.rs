@@ -3,14 +3,13 @@
 use std::{
     future::Future,
     io::IsTerminal,
-    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
-use bazaar_domain::config::ClusterConfig;
+use bazaar_domain::{Address, config::ClusterConfig};
 use clap::{Args, ValueEnum};
 use tokio::{
     net::TcpListener,
@@ -91,9 +90,9 @@ pub fn read_config_file(path: &Path) -> Result<String> {
 /// Binds a listener; `what` names it in the error ("the frontend's public listener").
 ///
 /// # Errors
-/// If the port is taken or the address is not this machine's.
-pub async fn bind(address: SocketAddr, what: &str) -> Result<TcpListener> {
-    match TcpListener::bind(address).await {
+/// If the port is taken, the name is not known, or the address is not this machine's.
+pub async fn bind(address: &Address, what: &str) -> Result<TcpListener> {
+    match TcpListener::bind((address.host(), address.port())).await {
         Ok(listener) => Ok(listener),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             bail!(

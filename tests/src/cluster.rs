@@ -159,7 +159,7 @@ impl Cluster {
             writeln!(stocks, "[[stock]]\nname = \"{stock}\"\nprice = 15.99\nquantity = {LISTED_QUANTITY}")?;
         }
         fs::write(folder.path().join("stocks.toml"), stocks)?;
-        let client = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).build()?;
+        let client = bazaar_service::tls::http_client().timeout(REQUEST_TIMEOUT).build()?;
         let more_config = more_config.to_owned();
         let (processes, network) = (BTreeMap::new(), None);
         let cluster = Self { processes, network, folder, ports, client, more_config, frontends: 1, mutant: None };

@@ -96,7 +96,7 @@ impl Recorder {
     /// # Errors
     /// If there can be no HTTP client.
     pub fn new() -> Result<Self> {
-        let client = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).build()?;
+        let client = bazaar_service::tls::http_client().timeout(REQUEST_TIMEOUT).build()?;
         Ok(Self { client, history: Arc::default(), accepted: Arc::default(), name: String::new(), url: String::new() })
     }
 

@@ -5,10 +5,10 @@ pub mod replicas;
 pub mod report;
 pub mod stocks;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use bazaar_domain::limits::PAGE_ORDERS_MAX;
+use bazaar_domain::{Address, limits::PAGE_ORDERS_MAX};
 use clap::Args;
 use futures::future::{join_all, join3};
 use tokio::time::Instant;
@@ -56,7 +56,7 @@ pub async fn run(context: &Context, args: CheckArgs) -> Result<()> {
     };
     let all: Vec<Replica> =
         config.replicas.iter().map(|replica| Replica::new(replica, context.frontend.caller())).collect();
-    let rows = check(&context.frontend, config.catalog.service, &all, records, args.allow_unreachable).await;
+    let rows = check(&context.frontend, &config.catalog.service, &all, records, args.allow_unreachable).await;
     let report = CheckReport::new(rows);
     context.printer.print(&report);
     if !report.ok {
@@ -75,7 +75,7 @@ fn read_records(path: &std::path::Path) -> Result<Records> {
 /// Makes all checks.
 async fn check(
     frontend: &Frontend,
-    catalog: SocketAddr,
+    catalog: &Address,
     all: &[Replica],
     records: Records,
     allow_unreachable: bool,
@@ -102,7 +102,7 @@ async fn check(
 /// Reads all orders and then compares the stocks with them, again and again while trades are still being applied.
 async fn orders_and_stocks(
     frontend: &Frontend,
-    catalog: SocketAddr,
+    catalog: &Address,
     reachable: &[Replica],
     records: Records,
     held: u64,
@@ -149,7 +149,7 @@ async fn read_on(frontend: &Frontend, audit: &mut OrderAudit) -> Result<(), Fail
 }
 
 /// Looks at every keeper's stocks.
-async fn look(frontend: &Frontend, catalog: SocketAddr, reachable: &[Replica]) -> Shown {
+async fn look(frontend: &Frontend, catalog: &Address, reachable: &[Replica]) -> Shown {
     let inventories = join_all(reachable.iter().map(async |replica| {
         let inventory = replica.inventory().await;
         (replica.id, inventory.map_err(|failure| failure.to_string()))

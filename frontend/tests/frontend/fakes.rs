@@ -136,7 +136,7 @@ pub(crate) async fn start(settings: &str, lease_millis: u64) -> Bazaar {
         (address(&listeners.public), address(&listeners.internal), address(&listeners.admin));
     let shutdown = CancellationToken::new();
     let frontend = tokio::spawn(run(listeners, config, shutdown.clone()));
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = bazaar_service::tls::http_client().build().unwrap();
     Bazaar { shared, public, internal, admin, client, shutdown, frontend }
 }
 

@@ -118,12 +118,12 @@ async fn a_catalog_that_cannot_be_reached_is_told_as_such() {
     let listeners = bazaar_frontend::Listeners { public: bind().await, internal: bind().await, admin: bind().await };
     let public = listeners.public.local_addr().unwrap();
     tokio::spawn(bazaar_frontend::run(listeners, config, tokio_util::sync::CancellationToken::new()));
-    let answer = got(reqwest::Client::new().get(format!("http://{public}/stocks/GameStart"))).await;
+    let answer = got(Caller::new().http().get(format!("http://{public}/stocks/GameStart"))).await;
     assert_eq!(
         (answer.status, answer.kind().as_str(), answer.header("retry-after")),
         (503, "catalog_unavailable", "1")
     );
-    let leader = got(reqwest::Client::new().get(format!("http://{public}/leader"))).await;
+    let leader = got(Caller::new().http().get(format!("http://{public}/leader"))).await;
     assert_eq!((leader.status, leader.kind().as_str()), (503, "no_quorum"));
     assert_eq!(leader.json()["error"]["message"], "no_quorum: 0 of 1 replicas reachable, need 1; 1: refused");
 }
