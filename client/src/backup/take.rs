@@ -212,7 +212,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use axum::{Router, body::Body, routing::get};
-    use bazaar_domain::config::ReplicaConfig;
+    use bazaar_domain::{Address, config::ReplicaConfig};
     use bazaar_order_raft::{
         backup::format::{Archive, Manifest},
         snapshot_dir::SnapshotDir,
@@ -236,7 +236,8 @@ mod tests {
         let admin = listener.local_addr().unwrap();
         let routes = Router::new().route("/admin/backup", get(answer));
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        let config = ReplicaConfig { id: 1, service: admin, peers: admin, admin };
+        let admin = Address::from(admin);
+        let config = ReplicaConfig { id: 1, service: admin.clone(), peers: admin.clone(), admin };
         let response = Replica::new(&config, &Caller::new()).backup().await.unwrap();
         answered.send(()).unwrap();
         response
