@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, anyhow, bail};
-use bazaar_domain::ReplicaId;
+use bazaar_domain::{ReplicaId, api::Founding};
 use bazaar_service::data_dir::write_durably;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -29,6 +29,9 @@ pub struct Identity {
     pub incarnation: u64,
     /// The log was made. From then on a log without its owner's name means that a disk was lost.
     pub has_log: bool,
+    /// The founding that this replica agreed to. It begins once all founders have (ADR 0010).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub founding: Option<Founding>,
 }
 
 impl Identity {
@@ -56,6 +59,7 @@ impl Identity {
                 life: if bootstrap.is_some() { 0 } else { new_life() },
                 incarnation: 1,
                 has_log: false,
+                founding: None,
             },
             Err(error) => return Err(error).with_context(|| format!("{} cannot be read", file.display())),
         };
@@ -68,7 +72,8 @@ impl Identity {
     /// # Errors
     /// If it cannot be written.
     pub fn found(data: &Path, replica_id: ReplicaId, cluster_id: String) -> Result<Self> {
-        let identity = Self { cluster_id: Some(cluster_id), replica_id, life: 0, incarnation: 0, has_log: true };
+        let cluster_id = Some(cluster_id);
+        let identity = Self { cluster_id, replica_id, life: 0, incarnation: 0, has_log: true, founding: None };
         identity.save(data)?;
         Ok(identity)
     }
@@ -100,6 +105,15 @@ impl Identity {
     /// If it cannot be written.
     pub fn join(&mut self, data: &Path, cluster_id: String) -> Result<()> {
         self.cluster_id = Some(cluster_id);
+        self.save(data)
+    }
+
+    /// Notes, durably, the founding that this replica agrees to.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn prepare(&mut self, data: &Path, founding: Founding) -> Result<()> {
+        self.founding = Some(founding);
         self.save(data)
     }
 
