@@ -20,8 +20,8 @@ FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends libstdc++6 \
     && rm -rf /var/lib/apt/lists/*
-RUN groupadd --system --gid 10001 bazaar \
-    && useradd --system --uid 10001 --gid bazaar --home-dir /var/lib/bazaar --shell /usr/sbin/nologin bazaar \
+RUN groupadd --gid 10001 bazaar \
+    && useradd --uid 10001 --gid bazaar --no-create-home --home-dir /var/lib/bazaar --shell /usr/sbin/nologin bazaar \
     && install --directory --owner=bazaar --group=bazaar /var/lib/bazaar
 COPY --from=build /out/ /usr/local/bin/
 COPY config/ /etc/bazaar/

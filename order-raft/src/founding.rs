@@ -150,10 +150,9 @@ mod tests {
 
     #[test]
     fn only_a_founder_begins_a_log() {
-        let config = ClusterConfig::parse(
-            "[[replica]]\nid = 2\nservice = \"s2:1\"\npeers = \"p2:1\"\nadmin = \"a2:1\"\n",
-        )
-        .unwrap();
+        let config =
+            ClusterConfig::parse("[[replica]]\nid = 2\nservice = \"s2:1\"\npeers = \"p2:1\"\nadmin = \"a2:1\"\n")
+                .unwrap();
         let folder = tempfile::tempdir().unwrap();
         let mut identity = new(&folder);
         let own = founding("c", [11, identity.life, 13]);

@@ -38,11 +38,7 @@ pub(super) struct Late {
 }
 
 /// Decides from the answers of the configured replicas, in the configuration's order.
-pub(super) fn plan(
-    replicas: &[ReplicaConfig],
-    views: &[Result<FoundingView, Failure>],
-    new_cluster_id: &str,
-) -> Plan {
+pub(super) fn plan(replicas: &[ReplicaConfig], views: &[Result<FoundingView, Failure>], new_cluster_id: &str) -> Plan {
     let answered: Vec<&FoundingView> = views.iter().flatten().collect();
     for (replica, view) in replicas.iter().zip(views) {
         if let Ok(view) = view
@@ -115,9 +111,8 @@ mod tests {
     use super::*;
 
     fn replicas() -> Vec<ReplicaConfig> {
-        let replica = |id| {
-            format!("[[replica]]\nid = {id}\nservice = \"o{id}:1\"\npeers = \"o{id}:2\"\nadmin = \"o{id}:3\"\n")
-        };
+        let replica =
+            |id| format!("[[replica]]\nid = {id}\nservice = \"o{id}:1\"\npeers = \"o{id}:2\"\nadmin = \"o{id}:3\"\n");
         ClusterConfig::parse(&[1, 2, 3].map(replica).concat()).unwrap().replicas
     }
 
@@ -149,11 +144,10 @@ mod tests {
     fn three_new_replicas_found_a_cluster_under_their_lives() {
         let founding = founding();
         assert_eq!(founding.cluster_id, "fresh");
-        assert_eq!(founding.founders.iter().map(|founder| (founder.id, founder.life)).collect::<Vec<_>>(), [
-            (1, 101),
-            (2, 102),
-            (3, 103)
-        ]);
+        assert_eq!(
+            founding.founders.iter().map(|founder| (founder.id, founder.life)).collect::<Vec<_>>(),
+            [(1, 101), (2, 102), (3, 103)]
+        );
         assert_eq!(founding.founders[1].peers, "o2:2");
     }
 
