@@ -10,55 +10,55 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 /// The project's folder.
-pub fn project() -> PathBuf {
+pub(crate) fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// `compose.yaml`.
 #[derive(Debug, Deserialize)]
-pub struct Compose {
+pub(crate) struct Compose {
     /// The services by name.
-    pub services: BTreeMap<String, Service>,
+    pub(crate) services: BTreeMap<String, Service>,
 }
 
 /// A service.
 #[derive(Debug, Deserialize)]
-pub struct Service {
+pub(crate) struct Service {
     /// The program and its arguments.
-    pub command: Vec<String>,
+    pub(crate) command: Vec<String>,
     /// Its environment, beside the image's.
     #[serde(default)]
-    pub environment: BTreeMap<String, String>,
+    pub(crate) environment: BTreeMap<String, String>,
     /// `SOURCE:TARGET[:ro]`.
     #[serde(default)]
-    pub volumes: Vec<String>,
+    pub(crate) volumes: Vec<String>,
     /// `ADDRESS:PORT:CONTAINER_PORT`.
     #[serde(default)]
-    pub ports: Vec<String>,
+    pub(crate) ports: Vec<String>,
     /// Who runs it, if not the image's user.
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// Capabilities beside none.
     #[serde(default)]
-    pub cap_add: Vec<String>,
+    pub(crate) cap_add: Vec<String>,
     /// What must be so before it starts.
     #[serde(default)]
-    pub depends_on: BTreeMap<String, Dependency>,
+    pub(crate) depends_on: BTreeMap<String, Dependency>,
     /// How it is asked whether it is well.
-    pub healthcheck: Option<HealthCheck>,
+    pub(crate) healthcheck: Option<HealthCheck>,
 }
 
 /// What another service must be like.
 #[derive(Debug, Deserialize)]
-pub struct Dependency {
+pub(crate) struct Dependency {
     /// `service_started` or `service_completed_successfully`.
-    pub condition: String,
+    pub(crate) condition: String,
 }
 
 /// How a container is asked whether it is well.
 #[derive(Debug, Deserialize)]
-pub struct HealthCheck {
+pub(crate) struct HealthCheck {
     /// `CMD`, the program, its arguments.
-    pub test: Vec<String>,
+    pub(crate) test: Vec<String>,
 }
 
 impl Compose {
@@ -66,7 +66,7 @@ impl Compose {
     ///
     /// # Errors
     /// If a file cannot be read or is wrong, or a variable is in neither.
-    pub fn load(replaced: &[(&str, &str)]) -> Result<Self> {
+    pub(crate) fn load(replaced: &[(&str, &str)]) -> Result<Self> {
         let text = fs::read_to_string(project().join("compose.yaml")).context("compose.yaml cannot be read")?;
         let settings = fs::read_to_string(project().join(".env")).context(".env cannot be read")?;
         let lines = settings.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
@@ -78,7 +78,7 @@ impl Compose {
     ///
     /// # Errors
     /// If they depend on each other in a circle, or on one that is not there.
-    pub fn in_order(&self) -> Result<Vec<&str>> {
+    pub(crate) fn in_order(&self) -> Result<Vec<&str>> {
         let mut order: Vec<&str> = vec![];
         while order.len() < self.services.len() {
             let started: BTreeSet<&str> = order.iter().copied().collect();
@@ -92,7 +92,7 @@ impl Compose {
     }
 
     /// Whether another service waits for the end of this one.
-    pub fn is_one_shot(&self, name: &str) -> bool {
+    pub(crate) fn is_one_shot(&self, name: &str) -> bool {
         self.services.values().any(|service| {
             service.depends_on.get(name).is_some_and(|other| other.condition == "service_completed_successfully")
         })
@@ -114,13 +114,13 @@ fn interpolated(text: &str, settings: &BTreeMap<&str, &str>) -> Result<String> {
 
 /// What the last stage of the `Dockerfile` gives to every container.
 #[derive(Debug)]
-pub struct Image {
+pub(crate) struct Image {
     /// Its environment.
-    pub environment: BTreeMap<String, String>,
+    pub(crate) environment: BTreeMap<String, String>,
     /// User and group, as numbers.
-    pub user: String,
+    pub(crate) user: String,
     /// Where a container starts.
-    pub folder: String,
+    pub(crate) folder: String,
 }
 
 impl Image {
@@ -128,7 +128,7 @@ impl Image {
     ///
     /// # Errors
     /// If it lacks one of the lines.
-    pub fn load() -> Result<Self> {
+    pub(crate) fn load() -> Result<Self> {
         let text = fs::read_to_string(project().join("Dockerfile")).context("the Dockerfile cannot be read")?;
         let text = text.replace("\\\n", " ");
         let last = text.rsplit("\nFROM ").next().context("a stage")?;

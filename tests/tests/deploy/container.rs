@@ -56,14 +56,14 @@ exec chroot "$root" "$@"
 
 /// What every container of a project shares.
 #[derive(Debug)]
-pub struct Engine {
+pub(crate) struct Engine {
     image: Image,
     folder: PathBuf,
 }
 
 /// A running container.
 #[derive(Debug)]
-pub struct Container {
+pub(crate) struct Container {
     /// The program's parent.
     process: Process,
     /// The program as this machine sees it.
@@ -76,7 +76,7 @@ impl Engine {
     ///
     /// # Errors
     /// If the `Dockerfile` cannot be read, or the folder not written.
-    pub fn new(folder: &Path, hosts: &BTreeMap<String, String>) -> Result<Self> {
+    pub(crate) fn new(folder: &Path, hosts: &BTreeMap<String, String>) -> Result<Self> {
         let lines = hosts.iter().map(|(name, address)| format!("{address} {name}\n"));
         let text = format!("127.0.0.1 localhost\n{}", lines.collect::<String>());
         fs::write(folder.join("hosts"), text)?;
@@ -86,7 +86,7 @@ impl Engine {
     }
 
     /// What a container of this service wrote so far.
-    pub fn output(&self, name: &str) -> String {
+    pub(crate) fn output(&self, name: &str) -> String {
         fs::read_to_string(self.log(name)).unwrap_or_default()
     }
 
@@ -98,7 +98,7 @@ impl Engine {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub async fn start(&self, name: &str, service: &Service, place: &[String]) -> Result<Container> {
+    pub(crate) async fn start(&self, name: &str, service: &Service, place: &[String]) -> Result<Container> {
         let root = self.folder.join(format!("{name}.root"));
         fs::create_dir_all(&root)?;
         let binaries = binary("").to_string_lossy().into_owned();
@@ -136,7 +136,7 @@ impl Engine {
     ///
     /// # Errors
     /// If it cannot be run.
-    pub async fn exec<A: AsRef<str>>(&self, container: &Container, program: &[A]) -> Result<(bool, String)> {
+    pub(crate) async fn exec<A: AsRef<str>>(&self, container: &Container, program: &[A]) -> Result<(bool, String)> {
         let target = format!("--target={}", container.pid);
         let enter = [&target, "--mount", "--net", "--root", "--wd"];
         let words = container.as_inside.iter().map(String::as_str).chain(program.iter().map(AsRef::as_ref));
@@ -151,7 +151,7 @@ impl Container {
     ///
     /// # Errors
     /// If it is gone.
-    pub fn signal(&self, signal: &str) -> Result<()> {
+    pub(crate) fn signal(&self, signal: &str) -> Result<()> {
         let status = std::process::Command::new("kill").arg(format!("-{signal}")).arg(self.pid.to_string()).status()?;
         ensure!(status.success(), "SIG{signal} could not be sent");
         Ok(())
@@ -161,7 +161,7 @@ impl Container {
     ///
     /// # Errors
     /// If it does not end.
-    pub async fn end(&mut self) -> Result<Option<i32>> {
+    pub(crate) async fn end(&mut self) -> Result<Option<i32>> {
         Ok(self.process.end(WAIT_MAX).await?.code())
     }
 }
