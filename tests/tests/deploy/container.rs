@@ -38,8 +38,8 @@ else
 bazaar:x:10001:10001::/var/lib/bazaar:/usr/sbin/nologin' >"$root/etc/passwd"
   echo 'root:x:0:
 bazaar:x:10001:' >"$root/etc/group"
-  : >"$root/etc/hosts"
 fi
+: >>"$root/etc/hosts"
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 mount --bind "$hosts" "$root/etc/hosts"
