@@ -6,11 +6,7 @@ mod plan;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use bazaar_domain::{
-    ReplicaId,
-    api::{Founding, FoundingStep},
-};
-use bazaar_order_raft::identity::new_cluster_id;
+use bazaar_domain::{ReplicaId, api::FoundingStep};
 use clap::Args;
 use futures::future::join_all;
 use serde::Serialize;
@@ -18,7 +14,7 @@ use serde::Serialize;
 use crate::{
     Context,
     admin::Replica,
-    init::plan::{Plan, plan},
+    init::plan::{Late, Plan, plan},
     output::Report,
     terminal,
 };
@@ -66,51 +62,50 @@ pub async fn run(context: &Context, args: InitArgs) -> Result<()> {
     let config = context.cluster()?;
     let caller = context.frontend.caller();
     let replicas: Vec<Replica> = config.replicas.iter().map(|replica| Replica::new(replica, caller)).collect();
-    let (deadline, fresh) = (Instant::now() + Duration::from_secs(args.wait_s), new_cluster_id());
+    let deadline = Instant::now() + Duration::from_secs(args.wait_s);
     let mut told = String::new();
     loop {
         let views = join_all(replicas.iter().map(Replica::founding)).await;
-        let waiting_for = match plan(&config.replicas, &views, &fresh) {
-            Plan::Found(founding) => match found(&replicas, &founding).await {
-                Ok(()) => {
-                    let cluster_id = founding.cluster_id;
-                    context.printer.print(&InitReport { cluster_id, founded: true, outsiders: vec![] });
-                    return Ok(());
-                }
-                Err(why) => why,
-            },
-            Plan::Exists { cluster_id, late, outsiders } => match begin(&replicas, late.as_ref()).await {
-                Ok(founded) => {
-                    context.printer.print(&InitReport { cluster_id, founded, outsiders });
-                    return Ok(());
-                }
-                Err(why) => why,
-            },
-            Plan::Wait(why) => why,
+        let why = match plan(&config.replicas, &views) {
             Plan::Refuse(why) => bail!("{why}"),
+            plan => match carry_out(&replicas, plan).await {
+                Ok(report) => {
+                    context.printer.print(&report);
+                    return Ok(());
+                }
+                Err(why) => why,
+            },
         };
         if Instant::now() >= deadline {
-            bail!("no cluster was founded: {waiting_for}; start what is missing, and repeat the command");
+            bail!("no cluster was founded: {why}; start what is missing, and repeat the command");
         }
-        if waiting_for != told {
-            terminal::print_note(&format!("waiting: {waiting_for}"));
-            told = waiting_for;
+        if why != told {
+            terminal::print_note(&format!("waiting: {why}"));
+            told = why;
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// All replicas agree, then all begin. A call that is cut off between is finished by the next one.
-async fn found(replicas: &[Replica], founding: &Founding) -> Result<(), String> {
-    all(replicas, &FoundingStep::Prepare(founding.clone())).await?;
-    all(replicas, &FoundingStep::Begin(founding.clone())).await
-}
-
-/// Has those begin that agreed and have not begun; returns whether there are any.
-async fn begin(replicas: &[Replica], late: Option<&plan::Late>) -> Result<bool, String> {
-    let Some(late) = late else { return Ok(false) };
-    let replicas: Vec<Replica> = replicas.iter().filter(|replica| late.ids.contains(&replica.id)).cloned().collect();
-    all(&replicas, &FoundingStep::Begin(late.founding.clone())).await.map(|()| true)
+/// Does what is to be done, or says why that has to wait.
+async fn carry_out(replicas: &[Replica], plan: Plan) -> Result<InitReport, String> {
+    match plan {
+        Plan::Found(founding) => {
+            // All agree, then all begin. A call that is cut off between is finished by the next one.
+            all(replicas, &FoundingStep::Prepare(founding.clone())).await?;
+            all(replicas, &FoundingStep::Begin(founding.clone())).await?;
+            Ok(InitReport { cluster_id: founding.cluster_id, founded: true, outsiders: vec![] })
+        }
+        Plan::Exists { cluster_id, late, outsiders } => {
+            let founded = late.is_some();
+            if let Some(Late { founding, ids }) = late {
+                let late: Vec<Replica> = replicas.iter().filter(|replica| ids.contains(&replica.id)).cloned().collect();
+                all(&late, &FoundingStep::Begin(founding)).await?;
+            }
+            Ok(InitReport { cluster_id, founded, outsiders })
+        }
+        Plan::Wait(why) | Plan::Refuse(why) => Err(why),
+    }
 }
 
 async fn all(replicas: &[Replica], step: &FoundingStep) -> Result<(), String> {

@@ -38,7 +38,7 @@ pub(super) struct Late {
 }
 
 /// Decides from the answers of the configured replicas, in the configuration's order.
-pub(super) fn plan(replicas: &[ReplicaConfig], views: &[Result<FoundingView, Failure>], new_cluster_id: &str) -> Plan {
+pub(super) fn plan(replicas: &[ReplicaConfig], views: &[Result<FoundingView, Failure>]) -> Plan {
     let answered: Vec<&FoundingView> = views.iter().flatten().collect();
     for (replica, view) in replicas.iter().zip(views) {
         if let Ok(view) = view
@@ -57,7 +57,7 @@ pub(super) fn plan(replicas: &[ReplicaConfig], views: &[Result<FoundingView, Fai
     }
     match answered.iter().find_map(|view| view.prepared.as_ref()) {
         Some(founding) => resumed(founding, &answered),
-        None => Plan::Found(new(replicas, &answered, new_cluster_id)),
+        None => Plan::Found(new(replicas, &answered)),
     }
 }
 
@@ -93,7 +93,9 @@ fn resumed(founding: &Founding, answered: &[&FoundingView]) -> Plan {
     }
 }
 
-fn new(replicas: &[ReplicaConfig], answered: &[&FoundingView], cluster_id: &str) -> Founding {
+/// The name of a new cluster is made of its founders' lives, which are random: two calls at once name the same one.
+fn new(replicas: &[ReplicaConfig], answered: &[&FoundingView]) -> Founding {
+    let name = answered.iter().fold(0_u64, |name, view| name.rotate_left(16) ^ view.life);
     let founder = |(replica, view): (&ReplicaConfig, &&FoundingView)| Founder {
         id: replica.id,
         life: view.life,
@@ -101,7 +103,10 @@ fn new(replicas: &[ReplicaConfig], answered: &[&FoundingView], cluster_id: &str)
         peers: replica.peers.to_string(),
         admin: replica.admin.to_string(),
     };
-    Founding { cluster_id: cluster_id.to_owned(), founders: replicas.iter().zip(answered).map(founder).collect() }
+    Founding {
+        cluster_id: format!("bazaar-{name:016x}"),
+        founders: replicas.iter().zip(answered).map(founder).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -125,7 +130,7 @@ mod tests {
     }
 
     fn decide(views: [Result<FoundingView, Failure>; 3]) -> Plan {
-        plan(&replicas(), &views, "fresh")
+        plan(&replicas(), &views)
     }
 
     /// The founding of three new replicas.
@@ -143,7 +148,7 @@ mod tests {
     #[test]
     fn three_new_replicas_found_a_cluster_under_their_lives() {
         let founding = founding();
-        assert_eq!(founding.cluster_id, "fresh");
+        assert_eq!(founding.cluster_id, self::founding().cluster_id, "two calls at once agree");
         assert_eq!(
             founding.founders.iter().map(|founder| (founder.id, founder.life)).collect::<Vec<_>>(),
             [(1, 101), (2, 102), (3, 103)]
@@ -170,9 +175,10 @@ mod tests {
 
     #[test]
     fn founders_that_have_not_begun_are_told_to() {
-        let plan = decide([Ok(member(1, "fresh")), Ok(agreed(2)), Err(Failure::Timeout)]);
+        let cluster_id = founding().cluster_id;
+        let plan = decide([Ok(member(1, &cluster_id)), Ok(agreed(2)), Err(Failure::Timeout)]);
         let late = Some(Late { founding: founding(), ids: vec![2] });
-        assert_eq!(plan, Plan::Exists { cluster_id: "fresh".into(), late, outsiders: vec![] });
+        assert_eq!(plan, Plan::Exists { cluster_id, late, outsiders: vec![] });
     }
 
     #[test]
