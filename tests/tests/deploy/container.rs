@@ -105,7 +105,7 @@ impl Engine {
         let own_root = std::env::var("BAZAAR_IMAGE_ROOT").unwrap_or_default();
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let mut arguments: Vec<String> =
-            ["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", ENTER, "sh"].map(str::to_owned).into();
+            ["--mount", "--pid", "--fork", "sh", "-c", ENTER, "sh"].map(str::to_owned).into();
         arguments.extend([text(root), own_root, binaries, text(self.folder.join("hosts"))]);
         arguments.extend(service.volumes.iter().map(|volume| mounted(volume)).collect::<Result<Vec<_>>>()?);
         arguments.push("--".into());
@@ -163,6 +163,15 @@ impl Container {
     /// If it does not end.
     pub(crate) async fn end(&mut self) -> Result<Option<i32>> {
         Ok(self.process.end(WAIT_MAX).await?.code())
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        // Its parent's death would not end it. Its number is its own as long as the parent has not seen its end.
+        if let Ok(None) = self.process.ended() {
+            let _ = self.signal("KILL");
+        }
     }
 }
 
