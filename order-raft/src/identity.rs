@@ -104,8 +104,7 @@ impl Identity {
     /// # Errors
     /// If it cannot be written.
     pub fn join(&mut self, data: &Path, cluster_id: String) -> Result<()> {
-        self.cluster_id = Some(cluster_id);
-        self.save(data)
+        self.change(data, |identity| identity.cluster_id = Some(cluster_id))
     }
 
     /// Notes, durably, the founding that this replica agrees to.
@@ -113,8 +112,7 @@ impl Identity {
     /// # Errors
     /// If it cannot be written.
     pub fn prepare(&mut self, data: &Path, founding: Founding) -> Result<()> {
-        self.founding = Some(founding);
-        self.save(data)
+        self.change(data, |identity| identity.founding = Some(founding))
     }
 
     /// Notes, durably, that the log was made.
@@ -122,8 +120,16 @@ impl Identity {
     /// # Errors
     /// If it cannot be written.
     pub fn note_log(&mut self, data: &Path) -> Result<()> {
-        self.has_log = true;
-        self.save(data)
+        self.change(data, |identity| identity.has_log = true)
+    }
+
+    /// What could not be written is not known in memory either: nobody must hear of it.
+    fn change(&mut self, data: &Path, change: impl FnOnce(&mut Self)) -> Result<()> {
+        let mut changed = self.clone();
+        change(&mut changed);
+        changed.save(data)?;
+        *self = changed;
+        Ok(())
     }
 
     fn save(&self, data: &Path) -> Result<()> {
@@ -206,6 +212,17 @@ mod tests {
         joining.join(folder.path(), "c".into()).unwrap();
         let again = Identity::establish(folder.path(), 2, None).unwrap();
         assert_eq!((again.cluster_id.as_deref(), again.life), (Some("c"), joining.life));
+    }
+
+    #[test]
+    fn what_could_not_be_written_does_not_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut waiting = Identity::establish(folder.path(), 2, None).unwrap();
+        waiting.join(&folder.path().join("gone"), "c".into()).unwrap_err();
+        assert_eq!(
+            waiting,
+            Identity::establish(folder.path(), 2, None).map(|found| Identity { incarnation: 1, ..found }).unwrap()
+        );
     }
 
     #[test]
