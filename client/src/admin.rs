@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bazaar_domain::{
     Address, Cents, ReplicaId, StockName,
-    api::{Data, DigestView, Health, MemberChange, Members, ServiceAddress, StockView},
+    api::{Data, DigestView, FoundingStep, FoundingView, Health, MemberChange, Members, ServiceAddress, StockView},
     config::ReplicaConfig,
 };
 use bazaar_service::Caller;
@@ -151,6 +151,24 @@ impl Replica {
         let request = self.caller.http().get(format!("http://{}/admin/backup", self.admin)).send();
         let answer = timeout(BACKUP_TIMEOUT, request).await.map_err(|_| Failure::Timeout)??;
         successful(answer).await
+    }
+
+    /// `GET /admin/founding`.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn founding(&self) -> Result<FoundingView, Failure> {
+        self.data(&self.admin, "/admin/founding", LOOK_TIMEOUT).await
+    }
+
+    /// `POST /admin/founding`.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn founding_step(&self, step: &FoundingStep) -> Result<FoundingView, Failure> {
+        let url = format!("http://{}/admin/founding", self.admin);
+        let body: Data<FoundingView> = post_json(&self.caller, &url, step, CHANGE_TIMEOUT).await?;
+        Ok(body.data)
     }
 
     /// `GET /admin/members`.

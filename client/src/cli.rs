@@ -16,9 +16,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     api::Frontend,
-    backup, bench, check, failover, log, members, order,
+    backup, bench, check, failover, init, log, members, order,
     output::{Format, Printer},
-    query, restore, status, trade, workload,
+    query, ready, restore, status, trade, workload,
 };
 
 /// Worker threads of every command but `bench`.
@@ -65,6 +65,10 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Show the state of every process, and what the cluster can bear.
     Status(status::StatusArgs),
+    /// Found a cluster of replicas that wait with empty data directories.
+    Init(init::InitArgs),
+    /// Say whether a process can serve, or wait until it can.
+    Ready(ready::ReadyArgs),
     /// Show the members of the cluster, or change them.
     Members(members::MembersArgs),
     /// Take the leader away while clients trade, and say how long no trade was answered.
@@ -138,6 +142,8 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Order(args) => order::run(&context, args).await,
         Command::Check(args) => check::run(&context, args).await,
         Command::Status(args) => status::run(&context, args).await,
+        Command::Init(args) => init::run(&context, args).await,
+        Command::Ready(args) => ready::run(&context, args).await,
         Command::Members(args) => members::run(&context, args).await,
         Command::Failover(args) => failover::run(&context, args).await,
         Command::Log(args) => log::run(&context, args).await,

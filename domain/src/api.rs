@@ -305,7 +305,7 @@ pub struct Members {
 pub struct MemberView {
     /// The replica.
     pub id: ReplicaId,
-    /// Which life of that number: 0 for a founding member, a random number for one that joined later.
+    /// Which life of that number: a random number that its data directory drew, or 0 after a bootstrap by flag.
     pub life: u64,
     /// Whether it votes; otherwise it is a learner.
     pub voter: bool,
@@ -320,6 +320,62 @@ pub struct MemberView {
     /// If the leader answers: for how many milliseconds it has lacked the first of them.
     #[serde(default)]
     pub lag_ms: Option<u64>,
+}
+
+/// A member that a cluster begins with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Founder {
+    /// Its number.
+    pub id: ReplicaId,
+    /// The life of the data directory that it begins with.
+    pub life: u64,
+    /// `host:port` of its service listener.
+    pub service: String,
+    /// `host:port` of its Raft listener.
+    pub peers: String,
+    /// `host:port` of its admin listener.
+    pub admin: String,
+}
+
+/// A cluster as it begins: its name, and all of its members (ADR 0010).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Founding {
+    /// The cluster's name.
+    pub cluster_id: String,
+    /// Its members.
+    pub founders: Vec<Founder>,
+}
+
+impl Founding {
+    /// Whether this life of this replica is among the founders.
+    pub fn names(&self, id: ReplicaId, life: u64) -> bool {
+        self.founders.iter().any(|founder| (founder.id, founder.life) == (id, life))
+    }
+}
+
+/// A step of the founding, `POST /admin/founding` on a replica's admin listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "step")]
+pub enum FoundingStep {
+    /// Notes the founding, durably, and begins nothing yet. A replica that noted another one refuses.
+    Prepare(Founding),
+    /// Begins, once every founder has noted the same.
+    Begin(Founding),
+}
+
+/// Where a replica stands in a founding: `GET /admin/founding`, and the answer to each step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundingView {
+    /// Its number.
+    pub id: ReplicaId,
+    /// The life of its data directory.
+    pub life: u64,
+    /// The cluster that it is in; none for one that waits.
+    pub cluster_id: Option<String>,
+    /// The founding that it has noted, while it waits for the beginning.
+    pub prepared: Option<Founding>,
 }
 
 /// `GET /leader` of the frontend.

@@ -9,7 +9,7 @@ use axum::{
 };
 use bazaar_domain::{
     Command, ErrorKind,
-    api::{Data, DigestView, MemberChange, Members},
+    api::{Data, DigestView, FoundingStep, FoundingView, MemberChange, Members},
     internal::{JoinReply, JoinRequest},
 };
 use bazaar_service::{ApiFailure, Json, Query, Record, http::liveness_and_metrics};
@@ -45,6 +45,7 @@ pub fn routes(node: Arc<Node>) -> Router {
         .route("/admin/transfer", post(transfer))
         .route("/admin/members", get(members).post(change_members))
         .route("/admin/join", post(join))
+        .route("/admin/founding", get(founding_view).post(founding_step))
         .with_state(Arc::clone(&node))
         .merge(standing_routes(node))
         .merge(liveness_and_metrics())
@@ -203,6 +204,24 @@ async fn change_members(
 /// A leader that did not hear the answer the first time asks again.
 async fn join(State(node): Shared, Record(request): Record<JoinRequest>) -> Result<Record<JoinReply>, ApiFailure> {
     joining::answer(node.id, node.raft_id.life, Some(&node.cluster_id), &request)
+}
+
+async fn founding_view(State(node): Shared) -> axum::Json<Data<FoundingView>> {
+    let (id, life, cluster_id) = (node.id, node.raft_id.life, Some(node.cluster_id.clone()));
+    axum::Json(Data { data: FoundingView { id, life, cluster_id, prepared: None } })
+}
+
+/// Whoever did not hear the answer the first time asks again.
+async fn founding_step(
+    node: Shared,
+    Json(step): Json<FoundingStep, { joining::FOUNDING_BODY_BYTES_MAX }>,
+) -> Result<axum::Json<Data<FoundingView>>, ApiFailure> {
+    let (FoundingStep::Prepare(founding) | FoundingStep::Begin(founding)) = step;
+    if founding.cluster_id != node.cluster_id {
+        let text = format!("replica {} belongs to cluster {}", node.id, node.cluster_id);
+        return Err(ApiFailure::new(ErrorKind::WrongCluster, text));
+    }
+    Ok(founding_view(node).await)
 }
 
 #[derive(Deserialize)]

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, anyhow, bail};
-use bazaar_domain::ReplicaId;
+use bazaar_domain::{ReplicaId, api::Founding};
 use bazaar_service::data_dir::write_durably;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -29,6 +29,9 @@ pub struct Identity {
     pub incarnation: u64,
     /// The log was made. From then on a log without its owner's name means that a disk was lost.
     pub has_log: bool,
+    /// The founding that this replica agreed to. It begins once all founders have (ADR 0010).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub founding: Option<Founding>,
 }
 
 impl Identity {
@@ -56,6 +59,7 @@ impl Identity {
                 life: if bootstrap.is_some() { 0 } else { new_life() },
                 incarnation: 1,
                 has_log: false,
+                founding: None,
             },
             Err(error) => return Err(error).with_context(|| format!("{} cannot be read", file.display())),
         };
@@ -68,7 +72,8 @@ impl Identity {
     /// # Errors
     /// If it cannot be written.
     pub fn found(data: &Path, replica_id: ReplicaId, cluster_id: String) -> Result<Self> {
-        let identity = Self { cluster_id: Some(cluster_id), replica_id, life: 0, incarnation: 0, has_log: true };
+        let cluster_id = Some(cluster_id);
+        let identity = Self { cluster_id, replica_id, life: 0, incarnation: 0, has_log: true, founding: None };
         identity.save(data)?;
         Ok(identity)
     }
@@ -99,8 +104,15 @@ impl Identity {
     /// # Errors
     /// If it cannot be written.
     pub fn join(&mut self, data: &Path, cluster_id: String) -> Result<()> {
-        self.cluster_id = Some(cluster_id);
-        self.save(data)
+        self.change(data, |identity| identity.cluster_id = Some(cluster_id))
+    }
+
+    /// Notes, durably, the founding that this replica agrees to.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn prepare(&mut self, data: &Path, founding: Founding) -> Result<()> {
+        self.change(data, |identity| identity.founding = Some(founding))
     }
 
     /// Notes, durably, that the log was made.
@@ -108,8 +120,16 @@ impl Identity {
     /// # Errors
     /// If it cannot be written.
     pub fn note_log(&mut self, data: &Path) -> Result<()> {
-        self.has_log = true;
-        self.save(data)
+        self.change(data, |identity| identity.has_log = true)
+    }
+
+    /// What could not be written is not known in memory either: nobody must hear of it.
+    fn change(&mut self, data: &Path, change: impl FnOnce(&mut Self)) -> Result<()> {
+        let mut changed = self.clone();
+        change(&mut changed);
+        changed.save(data)?;
+        *self = changed;
+        Ok(())
     }
 
     fn save(&self, data: &Path) -> Result<()> {
@@ -192,6 +212,17 @@ mod tests {
         joining.join(folder.path(), "c".into()).unwrap();
         let again = Identity::establish(folder.path(), 2, None).unwrap();
         assert_eq!((again.cluster_id.as_deref(), again.life), (Some("c"), joining.life));
+    }
+
+    #[test]
+    fn what_could_not_be_written_does_not_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut waiting = Identity::establish(folder.path(), 2, None).unwrap();
+        waiting.join(&folder.path().join("gone"), "c".into()).unwrap_err();
+        assert_eq!(
+            waiting,
+            Identity::establish(folder.path(), 2, None).map(|found| Identity { incarnation: 1, ..found }).unwrap()
+        );
     }
 
     #[test]

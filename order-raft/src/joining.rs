@@ -1,5 +1,6 @@
-//! A replica with an empty disk says what it is, and waits until a leader takes it in. Under its number an earlier life
-//! may have voted for, or acknowledged, what this one does not know, so it answers nothing of Raft's before that.
+//! A replica with an empty disk says what it is, and waits until a leader takes it in, or a cluster is founded with it.
+//! Under its number an earlier life may have voted for, or acknowledged, what this one does not know, so it answers
+//! nothing of Raft's before that.
 
 use std::{
     net,
@@ -16,12 +17,12 @@ use axum::{
     routing::{get, post},
 };
 use bazaar_domain::{
-    ErrorKind, ReplicaId,
-    api::{Data, Health, Role},
+    ApiError, ErrorKind, ReplicaId,
+    api::{Data, FoundingStep, FoundingView, Health, Role},
     internal::{JoinReply, JoinRequest},
 };
 use bazaar_service::{
-    ApiFailure, HttpLimits, Record,
+    ApiFailure, HttpLimits, Json, Record,
     http::{edge, liveness_and_metrics},
     serve,
 };
@@ -29,10 +30,16 @@ use futures::future::try_join_all;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{identity::Identity, run::Listeners};
+use crate::{
+    founding::{self, Due},
+    identity::Identity,
+    run::Listeners,
+};
 
 /// Pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Largest step of a founding.
+pub(crate) const FOUNDING_BODY_BYTES_MAX: usize = 64 * 1024;
 
 struct Waiting {
     identity: Mutex<Identity>,
@@ -63,7 +70,11 @@ pub async fn wait(
         .route("/readyz", get(not_a_member))
         .with_state(Arc::clone(&waiting))
         .merge(liveness_and_metrics());
-    let admin = standing.clone().merge(Router::new().route("/admin/join", post(join)).with_state(Arc::clone(&waiting)));
+    let entrance = Router::new()
+        .route("/admin/join", post(join))
+        .route("/admin/founding", get(founding_view).post(founding_step))
+        .with_state(Arc::clone(&waiting));
+    let admin = standing.clone().merge(entrance);
     let serving =
         try_join_all([(&listeners.service, standing), (&listeners.admin, admin)].map(async |(listener, routes)| {
             let routes = edge(routes.fallback(not_a_member));
@@ -114,7 +125,8 @@ async fn health(State(waiting): Shared) -> axum::Json<Data<Health>> {
 async fn not_a_member() -> ApiFailure {
     ApiFailure::new(
         ErrorKind::NoLeader,
-        "this replica has a new data directory and is no member yet; take it in with: bazaar members add or replace",
+        "this replica has a new data directory and is no member yet; found a new cluster with: bazaar init, or have one \
+         take it in with: bazaar members add or replace",
     )
 }
 
@@ -131,6 +143,28 @@ async fn join(
         waiting.joined.cancel();
     }
     answer(identity.replica_id, identity.life, identity.cluster_id.as_deref(), &request)
+}
+
+async fn founding_view(State(waiting): Shared) -> axum::Json<Data<FoundingView>> {
+    let identity = waiting.identity.lock().unwrap_or_else(PoisonError::into_inner);
+    axum::Json(Data { data: founding::view(&identity) })
+}
+
+async fn founding_step(
+    State(waiting): Shared,
+    Json(step): Json<FoundingStep, FOUNDING_BODY_BYTES_MAX>,
+) -> std::result::Result<axum::Json<Data<FoundingView>>, ApiFailure> {
+    let mut identity = waiting.identity.lock().unwrap_or_else(PoisonError::into_inner);
+    let noted = match founding::due(&identity, &step)? {
+        Due::Nothing => Ok(()),
+        Due::Prepare(founding) => identity.prepare(&waiting.data, founding),
+        Due::Begin(cluster_id) => {
+            tracing::info!(cluster = cluster_id, "the cluster begins");
+            identity.join(&waiting.data, cluster_id).inspect(|()| waiting.joined.cancel())
+        }
+    };
+    noted.map_err(|error| ApiError::new(ErrorKind::Internal, format!("{error:#}")))?;
+    Ok(axum::Json(Data { data: founding::view(&identity) }))
 }
 
 /// The answer to an invitation of a replica that belongs to a cluster, or to none: the same cluster may ask again.

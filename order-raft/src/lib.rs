@@ -11,6 +11,7 @@ pub mod detector;
 pub mod disk;
 pub mod events;
 pub mod followers;
+pub mod founding;
 pub mod gate;
 pub mod handover;
 pub mod http;

@@ -60,12 +60,12 @@ impl fmt::Display for AppliedCommand {
 pub struct RaftId {
     /// The replica's number, as people and the configuration call it.
     pub replica: ReplicaId,
-    /// 0 for a founding member; a random number, kept in the data directory, for one that joined later.
+    /// A random number, kept in the data directory; 0 for a member of a bootstrap by flag or of a restored backup.
     pub life: u64,
 }
 
 impl RaftId {
-    /// A member of the cluster's bootstrap.
+    /// A member of the cluster's bootstrap by flag.
     pub fn founding(replica: ReplicaId) -> Self {
         Self { replica, life: 0 }
     }

@@ -30,6 +30,7 @@ use crate::{
     detector::Detector,
     disk::REPLACE,
     events::{EventKind, Events},
+    founding,
     gate::Gate,
     handover::Handover,
     http,
@@ -153,9 +154,11 @@ async fn start(
     let raft = openraft::Raft::new(raft_id, raft_config, network, log.clone(), StateMachine::new(Arc::clone(&state)))
         .await
         .context("Raft cannot start")?;
-    if raft_id == RaftId::founding(raft_id.replica) && !raft.is_initialized().await? {
-        // All replicas of the configuration write the same first entry; whoever does it first starts the cluster.
-        raft.initialize(founding_members(&config)).await.context("the cluster cannot be bootstrapped")?;
+    if let Some(members) = founding::first_members(&identity, &config)
+        && !raft.is_initialized().await?
+    {
+        // All founders write the same first entry; whoever does it first starts the cluster.
+        raft.initialize(members).await.context("the cluster cannot be bootstrapped")?;
     }
     let gate = Arc::new(Gate::new(config.leases, Arc::clone(&state), clock));
     let (submissions, submitted) = mpsc::channel(SUBMISSIONS_MAX);
