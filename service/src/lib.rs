@@ -9,6 +9,7 @@ pub mod failure;
 pub mod http;
 pub mod payload;
 pub mod serve;
+mod stall;
 pub mod start;
 pub mod supervise;
 pub mod tls;

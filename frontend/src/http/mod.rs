@@ -4,6 +4,7 @@ pub(crate) mod express;
 mod orders;
 pub(crate) mod probes;
 mod stocks;
+mod stream;
 pub(crate) mod trades;
 
 use std::{sync::Arc, time::Instant};
@@ -25,13 +26,14 @@ pub(crate) use self::{
     orders::one_order,
     stocks::{ConsistencyQuery, answer_stock, look_up, stock_response},
 };
-use crate::{catalog::Catalog, gateway::Gateway, legacy, lookup::Lookups};
+use crate::{catalog::Catalog, gateway::Gateway, legacy, lookup::Lookups, streams::Streams};
 
 /// What the handlers work with.
 pub(crate) struct App {
     pub(crate) lookups: Arc<Lookups>,
     pub(crate) catalog: Catalog,
     pub(crate) gateway: Gateway,
+    pub(crate) streams: Arc<Streams>,
     pub(crate) timings: Timings,
 }
 
@@ -89,6 +91,7 @@ pub(crate) fn public_routes(app: Arc<App>) -> Router {
         .route("/lookup", get(legacy::lookup))
         .route("/orders", get(orders::page).post(trades::trade))
         .route("/orders/batch", post(trades::batch))
+        .route("/orders/stream", get(stream::stream))
         .route("/orders/{number}", get(orders::one))
         .route("/orders/by-key/{*key}", get(orders::by_key))
         .route("/order", get(legacy::order).post(legacy::trade_form))

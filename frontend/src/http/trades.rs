@@ -89,6 +89,7 @@ pub(crate) async fn trade_once(app: &App, key: &TradeKey, body: TradeBody) -> Tr
     let TradeBody { name, side, quantity } = body;
     match app.gateway.trade(Trade { key: key.key.clone(), name, side, quantity }).await {
         Ok(decision) => {
+            app.streams.hint();
             let (replayed, answer) = trade_answer(&decision);
             // A key made here was never sent before: what looks like a replay is this frontend's own second attempt.
             Traded { answer, is_replay: replayed && !key.is_made_here }
@@ -152,6 +153,7 @@ async fn trade_batch(app: &App, request: Request) -> Result<Response, ApiFailure
         quantity: order.quantity,
     });
     let decisions = app.gateway.batch(trades.collect()).await?;
+    app.streams.hint();
     let answers: Vec<BatchAnswer> = decisions.iter().map(|decision| trade_answer(decision).1.into()).collect();
     Ok(json(StatusCode::OK, &Data { data: answers }))
 }

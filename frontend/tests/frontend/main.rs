@@ -7,4 +7,5 @@ mod internal;
 mod older_forms;
 mod orders;
 mod stocks;
+mod stream;
 mod trades;
