@@ -4,6 +4,7 @@
 pub mod call;
 pub mod clock;
 pub mod data_dir;
+pub mod describe;
 pub mod express;
 pub mod failure;
 pub mod http;
