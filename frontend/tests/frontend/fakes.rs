@@ -30,6 +30,7 @@ use bazaar_domain::{
 };
 use bazaar_frontend::{Listeners, run};
 use bazaar_service::{ApiFailure, Record, RequestId, http::edge};
+use bazaar_tests::described;
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -188,7 +189,7 @@ impl Got {
 }
 
 pub(crate) async fn got(request: reqwest::RequestBuilder) -> Got {
-    let response = tokio::time::timeout(PATIENCE, request.send()).await.expect("an answer in time").unwrap();
+    let response = tokio::time::timeout(PATIENCE, described::send(request)).await.expect("an answer in time").unwrap();
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     Got { status, headers, text: response.text().await.unwrap() }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bazaar_tests::described;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -30,7 +31,7 @@ impl Follower {
     }
 
     async fn sent(request: reqwest::RequestBuilder) -> Self {
-        let response = timeout(PATIENCE, request.send()).await.expect("an answer in time").unwrap();
+        let response = timeout(PATIENCE, described::open(request)).await.expect("an answer in time").unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Self { response, text: String::new() }

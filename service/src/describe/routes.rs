@@ -2,15 +2,11 @@
 
 use axum::{Router, handler::Handler, http::header, routing};
 use bytes::Bytes;
-use utoipa::openapi::{
-    HttpMethod, Info, OpenApiBuilder, Paths,
-    info::LicenseBuilder,
-    schema::{AdditionalProperties, ComponentsBuilder, ObjectBuilder},
-};
+use utoipa::openapi::{HttpMethod, Info, OpenApiBuilder, Paths, info::LicenseBuilder, schema::ComponentsBuilder};
 
 use super::{
     Body, Operation, headers,
-    schemas::{Named, object, text},
+    schemas::{Named, free, object, text},
 };
 use crate::http;
 
@@ -127,9 +123,4 @@ fn openapi() -> Operation {
     Operation::new("openapi", "description", "This description")
         .about("In the form of OpenAPI 3.1.")
         .answers("The description.", Body::json_like(document))
-}
-
-/// An object of which nothing is said.
-fn free() -> ObjectBuilder {
-    object([]).additional_properties(Some(AdditionalProperties::FreeForm(true)))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bazaar_domain::limits::PRICE_CENTS_MAX;
 use utoipa::{
     ToSchema,
     openapi::{
@@ -68,9 +69,16 @@ pub fn yes_or_no() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::Boolean)
 }
 
-/// Any value.
-pub fn anything() -> Schema {
-    Schema::Object(ObjectBuilder::new().schema_type(SchemaType::AnyValue).build())
+/// A price in a request.
+pub fn price_asked() -> Described {
+    let price =
+        ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0_u64)).maximum(Some(PRICE_CENTS_MAX / 100));
+    price.multiple_of(Some(0.01)).description(Some("At most two decimals.")).into()
+}
+
+/// An object of which nothing is said.
+pub fn free() -> ObjectBuilder {
+    object([]).additional_properties(Some(AdditionalProperties::FreeForm(true)))
 }
 
 /// An object that has all of these fields.
