@@ -1,6 +1,7 @@
 //! The frontend over real sockets, against small stand-ins for the catalog and the order replicas.
 
 mod bad_input;
+mod description;
 mod express;
 mod fakes;
 mod internal;
