@@ -3,7 +3,7 @@
 use bazaar_domain::{Cents, ErrorKind, IdempotencyKey, StockName, api::StockView, limits::STOCK_QUANTITY_MAX};
 use bazaar_service::describe::{
     About, Body, Operation,
-    schemas::{Described, closed, object, one_word_of, or_null, price_asked, whole, whole_to, word},
+    schemas::{Described, Fields, closed, object, one_word_of, or_null, price_asked, whole, whole_to, word},
 };
 use serde_json::{Value, json};
 
@@ -140,7 +140,7 @@ fn restocking() -> Body {
         .example("restock", json!({"action": "restock", "name": "NewCo", "quantity": 100}))
 }
 
-fn change<const N: usize>(action: &str, fields: [(&str, Described); N]) -> utoipa::openapi::ObjectBuilder {
+fn change<const N: usize>(action: &str, fields: [(&str, Described); N]) -> Fields {
     let change = closed([("action", one_word_of([action]).into()), ("name", word::<StockName>())]);
     let change = change.property("key", or_null(word::<IdempotencyKey>()));
     fields.into_iter().fold(change, |change, (name, schema)| change.property(name, schema).required(name))

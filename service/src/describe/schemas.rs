@@ -11,6 +11,8 @@ use utoipa::{
     },
 };
 
+/// The schema of an object, to which fields can be added.
+pub type Fields = ObjectBuilder;
 /// The schema of a value.
 pub type Described = RefOr<Schema>;
 
