@@ -275,7 +275,6 @@ pub(crate) fn change_members() -> Operation {
         .takes([change])
         .answers("The members afterwards.", Body::data::<Members>())
         .fails(&[ErrorKind::MembershipConflict, ErrorKind::MembershipBusy])
-        .tells_outcomes()
 }
 
 pub(crate) fn join() -> Operation {

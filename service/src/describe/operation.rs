@@ -173,6 +173,7 @@ impl Operation {
             self.builder = self.builder.response(status.to_string(), response(about, bodies, headers));
         }
         for (status, failed) in self.failures.by_status() {
+            failed.bodies.iter().for_each(|body| named.0.extend(body.named.0.clone()));
             let mut headers = failure_headers.clone();
             headers.extend((status == 503).then_some("Retry-After"));
             headers.extend((status == 405).then_some("Allow"));
