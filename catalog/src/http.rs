@@ -1,20 +1,16 @@
 //! The catalog's one listener: its routes, and the handlers that speak records to our own processes.
 
 mod admin;
+mod describe;
 mod reads;
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::State,
-    http::uri::Authority,
-    routing::{get, post},
-};
+use axum::{Router, extract::State, http::uri::Authority};
 use bazaar_domain::internal::{
     InventorySnapshot, PublishBatch, PublishReply, SubscribeReply, SubscribeRequest, UnsubscribeRequest,
 };
-use bazaar_service::{ApiFailure, Record, http};
+use bazaar_service::{ApiFailure, Record, describe::Routes, http};
 
 use crate::{catalog::Catalog, leader::Leader};
 
@@ -33,18 +29,18 @@ pub(crate) struct Parts {
 
 /// All routes of the listener.
 pub(crate) fn routes(parts: Parts) -> Router {
-    let routes = Router::new()
-        .route("/stocks", get(reads::list))
-        .route("/stocks/{name}", get(reads::lookup))
-        .route("/query", get(reads::query))
-        .route("/readyz", get(reads::ready))
-        .route("/orders", post(publish))
-        .route("/inventory", post(replace))
-        .route("/subscribe", post(subscribe))
-        .route("/unsubscribe", post(unsubscribe))
-        .route("/admin/stocks", post(admin::change_listing))
+    let routes = Routes::default()
+        .get("/stocks", describe::list(), reads::list)
+        .get("/stocks/{name}", describe::lookup(), reads::lookup)
+        .get("/query", describe::query(), reads::query)
+        .get("/readyz", describe::ready(), reads::ready)
+        .post("/orders", describe::publish(), publish)
+        .post("/inventory", describe::replace(), replace)
+        .post("/subscribe", describe::subscribe(), subscribe)
+        .post("/unsubscribe", describe::unsubscribe(), unsubscribe)
+        .post("/admin/stocks", describe::change_listing(), admin::change_listing)
         .with_state(parts);
-    http::edge(routes.merge(http::liveness_and_metrics()))
+    http::edge(routes.with_liveness_and_metrics().into_router(describe::ABOUT))
 }
 
 async fn publish(

@@ -219,7 +219,7 @@ async fn the_key_of_a_listing_change_may_come_in_the_header() {
         let body = format!(r#"{{"name":"BoarCo","action":"restock","quantity":5{more}}}"#);
         let request = Caller::new().http().post(format!("{}/admin/stocks", catalog.url));
         let request = request.header("content-type", "application/json").header("idempotency-key", key);
-        request.body(body).send().await.unwrap()
+        bazaar_tests::described::send(request.body(body)).await.unwrap()
     };
     let first = restock("op-7", "").await;
     assert_eq!(header(&first, "idempotency-key"), "op-7");

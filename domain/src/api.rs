@@ -1,6 +1,7 @@
 //! The JSON bodies of the public HTTP interface.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     error::ApiError,
@@ -24,17 +25,20 @@ pub struct ErrorBody {
 }
 
 /// A stock, as `GET /stocks/{name}` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StockView {
     /// Its name.
     pub name: StockName,
     /// Price of one.
     pub price: Cents,
     /// How many can be bought.
+    #[schema(maximum = 1_000_000_000_000_000_u64, example = 100)]
     pub quantity: u64,
     /// Bought and sold together.
+    #[schema(maximum = 1_000_000_000_000_000_u64, example = 0)]
     pub trade_volume: u64,
     /// Grows by one with each accepted trade or listing change.
+    #[schema(minimum = 1, example = 1)]
     pub version: u64,
 }
 
@@ -51,7 +55,7 @@ impl From<&Stock> for StockView {
 }
 
 /// The body of `POST /orders`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TradeBody {
     /// The stock.
@@ -64,7 +68,7 @@ pub struct TradeBody {
 }
 
 /// One trade of `POST /orders/batch`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyedTradeBody {
     /// Its idempotency key.
@@ -79,24 +83,27 @@ pub struct KeyedTradeBody {
 }
 
 /// The body of `POST /orders/batch`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TradeBatchBody {
     /// 1 to 8,192 trades.
+    #[schema(min_items = 1, max_items = 8192)]
     pub orders: Vec<KeyedTradeBody>,
 }
 
 /// The answer to an accepted trade.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TradeReceipt {
     /// The order's number.
+    #[schema(minimum = 1, example = 7)]
     pub transaction_number: u64,
     /// The stock's version after the trade.
+    #[schema(minimum = 1, example = 12)]
     pub stock_version: u64,
 }
 
 /// One answer of `POST /orders/batch`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum BatchAnswer {
     /// It happened.
@@ -133,9 +140,10 @@ pub fn trade_answer(decision: &Decision) -> (bool, Result<TradeReceipt, ApiError
 }
 
 /// An order, as `GET /orders/{number}` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OrderView {
     /// Its number.
+    #[schema(minimum = 1, example = 7)]
     pub number: u64,
     /// The stock.
     pub name: StockName,
@@ -147,6 +155,7 @@ pub struct OrderView {
     /// The price of one at that time.
     pub price: Cents,
     /// The stock's version after this order.
+    #[schema(minimum = 1, example = 12)]
     pub stock_version: u64,
     /// The key it was sent under.
     pub key: IdempotencyKey,
@@ -167,11 +176,13 @@ impl From<&Order> for OrderView {
 }
 
 /// A page of orders.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OrderPage {
     /// The orders, by number.
+    #[schema(max_items = 1000)]
     pub data: Vec<OrderView>,
     /// Where the next page starts, or null at the end.
+    #[schema(required, minimum = 1)]
     pub next_after: Option<u64>,
 }
 
@@ -194,7 +205,7 @@ pub enum KeyAnswer {
 }
 
 /// A sticky rejection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RejectionView {
     /// The kind of error that the trade was answered with.
     pub kind: String,
@@ -209,7 +220,7 @@ impl From<Rejection> for RejectionView {
 }
 
 /// What a replica is, in the words of Raft.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Takes trades.
@@ -225,25 +236,31 @@ pub enum Role {
 }
 
 /// A replica's `GET /health`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Health {
     /// The replica.
+    #[schema(value_type = u64, minimum = 1)]
     pub id: ReplicaId,
     /// What it is.
     pub role: Role,
     /// Whom it follows.
+    #[schema(value_type = Option<u64>, required, minimum = 1)]
     pub leader: Option<ReplicaId>,
     /// Its term.
     pub term: u64,
     /// For a leader: a trade sent now would be taken. For a follower: it follows a leader.
     pub ready: bool,
     /// For a leader: milliseconds since the newest message that a quorum has answered was sent.
+    #[schema(required)]
     pub quorum_ack_age_ms: Option<u64>,
     /// Index of the last entry in its log.
+    #[schema(required)]
     pub last_log_index: Option<u64>,
     /// Index of the last entry known to be committed.
+    #[schema(required)]
     pub committed: Option<u64>,
     /// Index of the last entry applied.
+    #[schema(required)]
     pub applied: Option<u64>,
     /// How many orders it holds.
     pub orders: u64,
@@ -256,21 +273,23 @@ pub struct Health {
 }
 
 /// Where a replica takes trades.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ServiceAddress {
     /// The replica.
+    #[schema(value_type = u64, minimum = 1)]
     pub id: ReplicaId,
     /// `host:port` of its service listener.
     pub service: String,
 }
 
 /// The body of a replica's `POST /admin/members`: one step of a membership change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
 pub enum MemberChange {
     /// Takes a replica in that waits for it (role `joining`), as a learner: it gets the log and has no vote.
     Add {
         /// Its number.
+        #[schema(value_type = u64)]
         id: ReplicaId,
         /// `host:port` of its service listener.
         service: String,
@@ -282,28 +301,32 @@ pub enum MemberChange {
     /// Gives a learner that has caught up a vote, and removes whoever had its number before.
     Promote {
         /// The learner.
+        #[schema(value_type = u64)]
         id: ReplicaId,
     },
     /// Removes a member.
     Remove {
         /// The member.
+        #[schema(value_type = u64)]
         id: ReplicaId,
     },
 }
 
 /// A replica's `GET /admin/members`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Members {
     /// Who leads, as far as the answering replica knows.
+    #[schema(value_type = Option<u64>, required, minimum = 1)]
     pub leader: Option<ReplicaId>,
     /// The members.
     pub members: Vec<MemberView>,
 }
 
 /// A member of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MemberView {
     /// The replica.
+    #[schema(value_type = u64, minimum = 1)]
     pub id: ReplicaId,
     /// Which life of that number: a random number that its data directory drew, or 0 after a bootstrap by flag.
     pub life: u64,
@@ -316,17 +339,20 @@ pub struct MemberView {
     /// `host:port` of its admin listener.
     pub admin: String,
     /// If the leader answers: log entries that this member lacks.
+    #[schema(required)]
     pub lag: Option<u64>,
     /// If the leader answers: for how many milliseconds it has lacked the first of them.
+    #[schema(required)]
     #[serde(default)]
     pub lag_ms: Option<u64>,
 }
 
 /// A member that a cluster begins with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Founder {
     /// Its number.
+    #[schema(value_type = u64)]
     pub id: ReplicaId,
     /// The life of the data directory that it begins with.
     pub life: u64,
@@ -339,7 +365,7 @@ pub struct Founder {
 }
 
 /// A cluster as it begins: its name, and all of its members (ADR 0010).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Founding {
     /// The cluster's name.
@@ -366,9 +392,10 @@ pub enum FoundingStep {
 }
 
 /// Where a replica stands in a founding: `GET /admin/founding`, and the answer to each step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FoundingView {
     /// Its number.
+    #[schema(value_type = u64)]
     pub id: ReplicaId,
     /// The life of its data directory.
     pub life: u64,
@@ -379,9 +406,10 @@ pub struct FoundingView {
 }
 
 /// `GET /leader` of the frontend.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LeaderView {
     /// The replica that trades are sent to.
+    #[schema(value_type = u64, minimum = 1)]
     pub leader: ReplicaId,
     /// Its service address.
     pub address: String,
@@ -390,11 +418,12 @@ pub struct LeaderView {
     /// It takes trades.
     pub ready: bool,
     /// As in [`Health`].
+    #[schema(required)]
     pub quorum_ack_age_ms: Option<u64>,
 }
 
 /// `GET /admin/digest?number=N`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DigestView {
     /// The digest covers the orders 1 to this number.
     pub number: u64,

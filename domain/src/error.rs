@@ -1,11 +1,12 @@
 //! The kinds of error that a client can see, and their body.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{inventory::Rejection, words::ReplicaId};
 
 /// What went wrong, as one word that programs can compare.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// The request is malformed, or a value in it is out of range.
@@ -126,7 +127,7 @@ impl ErrorKind {
 }
 
 /// What is known of a trade that was not answered with a result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TradeFate {
     /// It did not happen, and will not unless it is sent again.
@@ -136,7 +137,7 @@ pub enum TradeFate {
 }
 
 /// The error that a client sees: `{"error": {"code", "message", "kind", "outcome"}}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, ToSchema)]
 #[error("{message}")]
 pub struct ApiError {
     /// The HTTP status.
@@ -150,6 +151,7 @@ pub struct ApiError {
     pub outcome: Option<TradeFate>,
     /// On internal hops: who leads, as far as the answering replica knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
     pub leader: Option<ReplicaId>,
 }
 

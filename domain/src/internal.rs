@@ -49,13 +49,15 @@ pub enum OrderRead {
         /// At most so many.
         limit: usize,
     },
+    /// The order with the highest number.
+    Newest,
 }
 
 impl OrderRead {
     /// How many orders the answer may hold.
     pub fn orders_max(&self) -> usize {
         match self {
-            Self::ByNumber(_) | Self::ByKey(_) => 1,
+            Self::ByNumber(_) | Self::ByKey(_) | Self::Newest => 1,
             Self::After { limit, .. } => *limit,
         }
     }

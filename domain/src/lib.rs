@@ -17,6 +17,7 @@ pub mod limits;
 pub mod moment;
 pub mod mutants;
 pub mod order;
+mod schemas;
 pub mod words;
 
 pub use address::Address;

@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::limits::{KEY_BYTES_MAX, PRICE_CENTS_MAX, STOCK_NAME_BYTES_MAX, TRADE_QUANTITY_MAX};
 
@@ -228,7 +229,7 @@ impl<'de> Deserialize<'de> for Quantity {
 }
 
 /// Which way a trade goes, seen from the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
     /// The client buys: the stock's quantity falls.

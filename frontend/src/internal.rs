@@ -33,6 +33,8 @@ pub(crate) fn routes(app: Arc<App>) -> Router {
 }
 
 async fn invalidate(State(app): State<Arc<App>>, Record(batch): Record<InvalidationBatch>) -> Record<InvalidationAck> {
+    // A read that begins now waits for the release of the trades behind this change, and shows them.
+    app.streams.hint();
     Record(app.lookups.invalidate(&batch))
 }
 

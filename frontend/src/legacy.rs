@@ -1,5 +1,7 @@
 //! The forms that older clients of this system speak. They compare answers to the letter, so these never change.
 
+pub(crate) mod describe;
+
 use std::sync::Arc;
 
 use axum::{

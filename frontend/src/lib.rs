@@ -11,6 +11,7 @@ mod internal;
 mod lease;
 mod legacy;
 mod lookup;
+mod streams;
 
 use std::{path::Path, sync::Arc};
 
@@ -27,6 +28,7 @@ use crate::{
     http::{App, Timings, express::PublicExpress},
     lease::LeaseKeeper,
     lookup::Lookups,
+    streams::Streams,
 };
 
 /// The frontend's bound listeners.
@@ -57,7 +59,8 @@ pub async fn run(listeners: Listeners, config: Arc<ClusterConfig>, shutdown: Can
     let (gateway, mut gateway_task) = Gateway::start(&config, Caller::new(), clock);
     let internal_address = advertised(&listeners.internal, config.frontend.internal_advertised.as_deref())?;
     let lease = LeaseKeeper::new(Arc::clone(&lookups), Caller::new(), Arc::clone(&config), internal_address);
-    let app = Arc::new(App { lookups, catalog, gateway, timings: Timings::new() });
+    let streams = Arc::new(Streams::new(gateway.clone(), shutdown.clone()));
+    let app = Arc::new(App { lookups, catalog, gateway, streams: Arc::clone(&streams), timings: Timings::new() });
 
     let public_limits = HttpLimits { connections_max: config.frontend.connections_max, ..HttpLimits::default() };
     let limits = HttpLimits::default();
@@ -73,6 +76,7 @@ pub async fn run(listeners: Listeners, config: Arc<ClusterConfig>, shutdown: Can
     let result = tokio::select! {
         biased;
         result = serving => result,
+        never = streams.follow() => match never {},
         // Without the gateway every trade would be refused for ever: better the process ends and is started anew.
         ended = ended_early(&mut gateway_task, "the order gateway", &shutdown) => Err(ended),
     };

@@ -2,23 +2,20 @@
 
 use std::{sync::Arc, time::Instant};
 
-use axum::{
-    Router,
-    extract::State,
-    routing::{get, post},
-};
+use axum::{Router, extract::State};
 use bazaar_domain::{
     Command, ErrorKind,
     api::{Data, DigestView, FoundingStep, FoundingView, MemberChange, Members},
     internal::{JoinReply, JoinRequest},
 };
-use bazaar_service::{ApiFailure, Json, Query, Record, http::liveness_and_metrics};
+use bazaar_service::{ApiFailure, Json, Query, Record, describe::Routes};
 use openraft::EntryPayload;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
     backup,
+    describe::{self, LOG_ENTRIES_MAX},
     http::standing_routes,
     joining,
     node::Node,
@@ -26,8 +23,6 @@ use crate::{
     state_machine::books::{StockRecord, StoreFault},
 };
 
-/// Log entries shown at a time, at most.
-const LOG_ENTRIES_MAX: usize = 1_000;
 const ADMIN_BODY_BYTES_MAX: usize = 64 * 1024;
 
 type Shared = State<Arc<Node>>;
@@ -35,20 +30,21 @@ type Answer = Result<axum::Json<Data<Value>>, ApiFailure>;
 
 /// The routes of the admin listener.
 pub fn routes(node: Arc<Node>) -> Router {
-    Router::new()
-        .route("/admin/raft", get(raft))
-        .route("/admin/log", get(log))
-        .route("/admin/digest", get(digest))
-        .route("/admin/inventory", get(inventory))
-        .route("/admin/backup", get(backup::serve::backup))
-        .route("/admin/snapshot", post(snapshot))
-        .route("/admin/transfer", post(transfer))
-        .route("/admin/members", get(members).post(change_members))
-        .route("/admin/join", post(join))
-        .route("/admin/founding", get(founding_view).post(founding_step))
-        .with_state(Arc::clone(&node))
-        .merge(standing_routes(node))
-        .merge(liveness_and_metrics())
+    let routes = Routes::default()
+        .get("/admin/raft", describe::raft(), raft)
+        .get("/admin/log", describe::log(), log)
+        .get("/admin/digest", describe::digest(), digest)
+        .get("/admin/inventory", describe::inventory(), inventory)
+        .get("/admin/backup", describe::backup(), backup::serve::backup)
+        .post("/admin/snapshot", describe::snapshot(), snapshot)
+        .post("/admin/transfer", describe::transfer(), transfer)
+        .get("/admin/members", describe::members(), members)
+        .post("/admin/members", describe::change_members(), change_members)
+        .post("/admin/join", describe::join(), join)
+        .get("/admin/founding", describe::founding(), founding_view)
+        .post("/admin/founding", describe::founding_step(), founding_step)
+        .with_state(Arc::clone(&node));
+    routes.merge(standing_routes(node)).with_liveness_and_metrics().into_router(describe::ADMIN)
 }
 
 fn data(value: Value) -> Answer {

@@ -7,7 +7,6 @@ use axum::{
     extract::{Path, Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
 use bazaar_domain::{
     ApiError, ErrorKind, IdempotencyKey, Trade,
@@ -18,13 +17,13 @@ use bazaar_domain::{
 };
 use bazaar_service::{
     ApiFailure, Payload, Query, Record, RequestId,
-    http::liveness,
-    payload::{is_media_type, parse_json},
+    describe::Routes,
+    payload::{is_media_type, parse_object},
 };
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::{intake_task::Items, node::Node};
+use crate::{describe, intake_task::Items, node::Node};
 
 /// Order reads that may share one request.
 const READS_MAX: usize = READS_ORDERS_MAX;
@@ -33,23 +32,23 @@ type Shared = State<Arc<Node>>;
 
 /// The routes of the service listener.
 pub fn routes(node: Arc<Node>) -> Router {
-    Router::new()
-        .route("/orders", post(submit_trades).get(order_page))
-        .route("/orders/{number}", get(order))
-        .route("/reads", post(reads))
-        .route("/listings", post(submit_listings))
-        .route("/lease", post(lease))
-        .with_state(Arc::clone(&node))
-        .merge(standing_routes(node))
-        .merge(liveness())
+    let routes = Routes::default()
+        .post("/orders", describe::submit_trades(), submit_trades)
+        .get("/orders", describe::order_page(), order_page)
+        .get("/orders/{number}", describe::order(), order)
+        .post("/reads", describe::reads(), reads)
+        .post("/listings", describe::submit_listings(), submit_listings)
+        .post("/lease", describe::lease(), lease)
+        .with_state(Arc::clone(&node));
+    routes.merge(standing_routes(node)).with_liveness().into_router(describe::SERVICE)
 }
 
 /// Health in its several forms, for the service and the admin listener.
-pub fn standing_routes(node: Arc<Node>) -> Router {
-    Router::new()
-        .route("/ping", get(ping))
-        .route("/health", get(async |State(node): Shared| axum::Json(Data { data: node.health() })))
-        .route("/readyz", get(ready))
+pub fn standing_routes(node: Arc<Node>) -> Routes {
+    Routes::default()
+        .get("/ping", describe::ping(), ping)
+        .get("/health", describe::health(), async |State(node): Shared| axum::Json(Data { data: node.health() }))
+        .get("/readyz", describe::ready(), ready)
         .with_state(node)
 }
 
@@ -95,7 +94,7 @@ async fn submit_json(
     request_headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Response, ApiFailure> {
-    if let Ok(TradeBatchBody { orders }) = serde_json::from_slice(body) {
+    if let Ok(TradeBatchBody { orders }) = parse_object(body) {
         let trades = orders
             .into_iter()
             .map(|order| Trade { key: order.key, name: order.name, side: order.side, quantity: order.quantity })
@@ -105,7 +104,7 @@ async fn submit_json(
             submitted.decisions.iter().map(|decision| trade_answer(decision).1.into()).collect();
         return Ok(axum::Json(Data { data: answers }).into_response());
     }
-    let TradeBody { name, side, quantity } = parse_json(body)?;
+    let TradeBody { name, side, quantity } = parse_object(body)?;
     let key = request_headers
         .get(headers::IDEMPOTENCY_KEY)
         .ok_or_else(|| ApiFailure::invalid("send an Idempotency-Key header with the trade"))?;

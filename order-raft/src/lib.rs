@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod backup;
 pub mod caretaker;
+mod describe;
 pub mod detector;
 pub mod disk;
 pub mod events;

@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bazaar_domain::{ApiError, ErrorKind, Rejection, api::ErrorBody, words::InvalidWord};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// An [`ApiError`] as an HTTP answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,11 @@ impl IntoResponse for ApiFailure {
 
 /// The same error as RFC 9457 "problem details".
 pub(crate) fn problem_response(error: &ApiError) -> Response {
+    with_status(error, "application/problem+json", problem(error).to_string().into_bytes())
+}
+
+/// The body of it.
+pub(crate) fn problem(error: &ApiError) -> Value {
     let mut body = json!({
         "type": format!("urn:bazaar:error:{}", error.kind.as_str()),
         "title": error.kind.as_str(),
@@ -63,7 +68,7 @@ pub(crate) fn problem_response(error: &ApiError) -> Response {
     if let Some(outcome) = error.outcome {
         body["outcome"] = json!(outcome);
     }
-    with_status(error, "application/problem+json", body.to_string().into_bytes())
+    body
 }
 
 fn with_status(error: &ApiError, media_type: &'static str, body: Vec<u8>) -> Response {

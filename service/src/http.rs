@@ -109,7 +109,7 @@ async fn carry_request_id(mut request: Request, next: Next) -> Response {
     if wants_problem && let Some(error) = response.extensions().get::<ApiError>() {
         let mut problem = problem_response(error);
         for (name, value) in response.headers() {
-            if name.as_str().starts_with("idempotency-") {
+            if name != header::CONTENT_LENGTH && !problem.headers().contains_key(name) {
                 problem.headers_mut().insert(name.clone(), value.clone());
             }
         }

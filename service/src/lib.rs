@@ -4,11 +4,13 @@
 pub mod call;
 pub mod clock;
 pub mod data_dir;
+pub mod describe;
 pub mod express;
 pub mod failure;
 pub mod http;
 pub mod payload;
 pub mod serve;
+mod stall;
 pub mod start;
 pub mod supervise;
 pub mod tls;

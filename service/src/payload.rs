@@ -42,7 +42,7 @@ async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, ApiFailure> {
     }
 }
 
-/// A JSON body of at most `MAX` bytes.
+/// A JSON object as a body of at most `MAX` bytes.
 #[derive(Debug)]
 pub struct Json<T, const MAX: usize>(pub T);
 
@@ -52,7 +52,7 @@ impl<S: Sync, T: DeserializeOwned, const MAX: usize> FromRequest<S> for Json<T, 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiFailure> {
         accept_media_type(request.headers(), "application/json")?;
         let body = read_body(request.into_body(), MAX).await?;
-        parse_json(&body).map(Self)
+        parse_object(&body).map(Self)
     }
 }
 
@@ -63,6 +63,18 @@ impl<S: Sync, T: DeserializeOwned, const MAX: usize> FromRequest<S> for Json<T, 
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiFailure> {
     serde_json::from_slice(body)
         .map_err(|error| ApiFailure::invalid(format!("the body is not what is expected: {error}")))
+}
+
+/// Parses a JSON object. An array of the values in the right order is refused, although a struct could be read from it.
+///
+/// # Errors
+/// As [`parse_json`].
+pub fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiFailure> {
+    if body.trim_ascii_start().first() == Some(&b'{') {
+        parse_json(body)
+    } else {
+        Err(ApiFailure::invalid("the body is not a JSON object"))
+    }
 }
 
 /// Refuses a body of another media type (a missing `Content-Type` passes), and any content encoding.

@@ -18,6 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     express::{self, Express, Head, Left},
     http::{self, RequestId},
+    stall::StallLimited,
 };
 
 /// How long open connections may finish their request after the stop was asked for.
@@ -40,11 +41,18 @@ pub struct HttpLimits {
     pub header_read_timeout: Duration,
     /// Largest header.
     pub header_bytes_max: usize,
+    /// A client that takes nothing of its answer for so long is cut off.
+    pub write_stall_max: Duration,
 }
 
 impl Default for HttpLimits {
     fn default() -> Self {
-        Self { connections_max: 4_096, header_read_timeout: Duration::from_secs(30), header_bytes_max: 64 * 1024 }
+        Self {
+            connections_max: 4_096,
+            header_read_timeout: Duration::from_secs(30),
+            header_bytes_max: 64 * 1024,
+            write_stall_max: Duration::from_secs(30),
+        }
     }
 }
 
@@ -149,6 +157,7 @@ async fn serve_connection<E: Express>(mut stream: TcpStream, express: E, server:
 
 impl Server {
     async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let stream = StallLimited::new(stream, self.limits.write_stall_max, self.shutdown.clone());
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.header_read_timeout)

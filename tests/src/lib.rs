@@ -4,6 +4,7 @@
 
 pub mod chaos;
 pub mod cluster;
+pub mod described;
 pub mod history;
 pub mod network;
 pub mod ports;

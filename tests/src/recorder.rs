@@ -10,6 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use reqwest::{RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 
+use crate::described;
 use crate::history::{Claim, History, LISTING, ORDERS, Seen, Violation};
 
 /// Longer than the service holds any request.
@@ -136,7 +137,10 @@ impl Recorder {
 
     async fn send(&self, asked: &Asked, request: RequestBuilder) -> Result<(HeaderMap, Value), Failed> {
         let lost = |error| Failed { how: How::Lost, error: anyhow!("{}: no answer: {error:?}", asked.by) };
-        let answer = request.send().await.map_err(lost)?;
+        let answer = described::send(request).await.map_err(|error| match error.downcast() {
+            Ok(error) => lost(error),
+            Err(undescribed) => Failed { how: How::Wrong, error: undescribed },
+        })?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         let bytes = answer.bytes().await.map_err(lost)?;
         let text = || format!("{}: {status} {}", asked.by, String::from_utf8_lossy(&bytes));

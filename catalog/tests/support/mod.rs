@@ -22,6 +22,7 @@ use bazaar_domain::{
     order::Decision,
 };
 use bazaar_service::{ApiFailure, Caller, Record};
+use bazaar_tests::described;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -134,12 +135,12 @@ impl RunningCatalog {
     }
 
     pub(crate) async fn get(&self, path: &str) -> reqwest::Response {
-        Caller::new().http().get(format!("{}{path}", self.url)).send().await.unwrap()
+        described::send(Caller::new().http().get(format!("{}{path}", self.url))).await.unwrap()
     }
 
     pub(crate) async fn post_json(&self, path: &str, body: &str) -> reqwest::Response {
         let request = Caller::new().http().post(format!("{}{path}", self.url));
-        request.header("content-type", "application/json").body(body.to_owned()).send().await.unwrap()
+        described::send(request.header("content-type", "application/json").body(body.to_owned())).await.unwrap()
     }
 
     pub(crate) async fn until_ready(&self) {

@@ -10,13 +10,13 @@ use bazaar_domain::{StockName, api::TradeBody, limits::TRADE_BODY_BYTES_MAX};
 use bazaar_service::{
     RequestId,
     express::{Express, Head, Method},
-    payload::is_media_type,
+    payload::{is_media_type, parse_object},
 };
 
 use super::{
     App, either,
     stocks::answer_stock,
-    trades::{TradeKey, parse_object, trade_answered},
+    trades::{TradeKey, trade_answered},
 };
 use crate::catalog::Consistency;
 

@@ -1,9 +1,12 @@
 //! The public routes, and what all handlers share.
 
+mod describe;
+mod docs;
 pub(crate) mod express;
 mod orders;
 pub(crate) mod probes;
 mod stocks;
+mod stream;
 pub(crate) mod trades;
 
 use std::{sync::Arc, time::Instant};
@@ -14,10 +17,10 @@ use axum::{
     extract::{Path, Request, rejection::PathRejection},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::get,
 };
 use bazaar_domain::{StockName, internal::headers};
-use bazaar_service::{ApiFailure, RequestId, http};
+use bazaar_service::{ApiFailure, RequestId, describe::Routes, http};
 use metrics::{Histogram, histogram};
 use serde::Serialize;
 
@@ -25,13 +28,14 @@ pub(crate) use self::{
     orders::one_order,
     stocks::{ConsistencyQuery, answer_stock, look_up, stock_response},
 };
-use crate::{catalog::Catalog, gateway::Gateway, legacy, lookup::Lookups};
+use crate::{catalog::Catalog, gateway::Gateway, legacy, lookup::Lookups, streams::Streams};
 
 /// What the handlers work with.
 pub(crate) struct App {
     pub(crate) lookups: Arc<Lookups>,
     pub(crate) catalog: Catalog,
     pub(crate) gateway: Gateway,
+    pub(crate) streams: Arc<Streams>,
     pub(crate) timings: Timings,
 }
 
@@ -83,19 +87,22 @@ impl Drop for Timer<'_> {
 
 /// The routes of the public listener.
 pub(crate) fn public_routes(app: Arc<App>) -> Router {
-    let routes = Router::new()
-        .route("/stocks", get(stocks::list))
-        .route("/stocks/{name}", get(stocks::one))
-        .route("/lookup", get(legacy::lookup))
-        .route("/orders", get(orders::page).post(trades::trade))
-        .route("/orders/batch", post(trades::batch))
-        .route("/orders/{number}", get(orders::one))
-        .route("/orders/by-key/{*key}", get(orders::by_key))
-        .route("/order", get(legacy::order).post(legacy::trade_form))
-        .route("/leader", get(probes::leader))
-        .route("/readyz", get(probes::readyz))
+    let routes = Routes::default()
+        .get("/stocks", describe::list(), stocks::list)
+        .get("/stocks/{name}", describe::one(), stocks::one)
+        .get("/lookup", describe::older_lookup(), legacy::lookup)
+        .get("/orders", describe::page(), orders::page)
+        .post("/orders", describe::trade(), trades::trade)
+        .post("/orders/batch", describe::batch(), trades::batch)
+        .get("/orders/stream", describe::stream(), stream::stream)
+        .get("/orders/{number}", describe::one_order(), orders::one)
+        .get("/orders/by-key/{*key}", describe::by_key(), orders::by_key)
+        .get("/order", describe::older_order(), legacy::order)
+        .post("/order", describe::older_trade(), legacy::trade_form)
+        .get("/leader", describe::leader(), probes::leader)
+        .get("/readyz", describe::readyz(), probes::readyz)
         .with_state(app);
-    http::edge(routes.merge(http::liveness()))
+    http::edge(routes.with_liveness().into_router(describe::ABOUT).merge(docs::routes()))
 }
 
 /// The routes of the admin listener.

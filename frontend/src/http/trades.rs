@@ -15,9 +15,8 @@ use bazaar_domain::{
 };
 use bazaar_service::{
     ApiFailure, Payload,
-    payload::{accept_media_type, parse_json},
+    payload::{accept_media_type, parse_object},
 };
-use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::{App, Timer, either, json};
@@ -89,6 +88,7 @@ pub(crate) async fn trade_once(app: &App, key: &TradeKey, body: TradeBody) -> Tr
     let TradeBody { name, side, quantity } = body;
     match app.gateway.trade(Trade { key: key.key.clone(), name, side, quantity }).await {
         Ok(decision) => {
+            app.streams.hint();
             let (replayed, answer) = trade_answer(&decision);
             // A key made here was never sent before: what looks like a replay is this frontend's own second attempt.
             Traded { answer, is_replay: replayed && !key.is_made_here }
@@ -152,6 +152,7 @@ async fn trade_batch(app: &App, request: Request) -> Result<Response, ApiFailure
         quantity: order.quantity,
     });
     let decisions = app.gateway.batch(trades.collect()).await?;
+    app.streams.hint();
     let answers: Vec<BatchAnswer> = decisions.iter().map(|decision| trade_answer(decision).1.into()).collect();
     Ok(json(StatusCode::OK, &Data { data: answers }))
 }
@@ -159,15 +160,6 @@ async fn trade_batch(app: &App, request: Request) -> Result<Response, ApiFailure
 async fn read_json_bytes<const MAX: usize>(request: Request) -> Result<bytes::Bytes, ApiFailure> {
     accept_media_type(request.headers(), "application/json")?;
     Ok(Payload::<MAX>::from_request(request, &()).await?.0)
-}
-
-/// Parses a JSON object. An array of the values in the right order is refused, although a struct could be read from it.
-pub(crate) fn parse_object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiFailure> {
-    if bytes.trim_ascii_start().first() == Some(&b'{') {
-        parse_json(bytes)
-    } else {
-        Err(ApiFailure::invalid("the body is not a JSON object"))
-    }
 }
 
 /// A failure of a trade; if nothing else is known of it, the trade did not happen.

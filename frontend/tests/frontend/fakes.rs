@@ -30,6 +30,7 @@ use bazaar_domain::{
 };
 use bazaar_frontend::{Listeners, run};
 use bazaar_service::{ApiFailure, Record, RequestId, http::edge};
+use bazaar_tests::described;
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -54,6 +55,8 @@ pub(crate) struct World {
     pub(crate) unsubscribed: Option<UnsubscribeRequest>,
     /// How many trades each request carried.
     pub(crate) requests: Vec<usize>,
+    /// How many order reads the leader answered.
+    pub(crate) reads: usize,
     /// The request ids that the catalog saw.
     pub(crate) ids: Vec<String>,
 }
@@ -119,6 +122,7 @@ pub(crate) async fn start(settings: &str, lease_millis: u64) -> Bazaar {
         subscribed: None,
         unsubscribed: None,
         requests: Vec::new(),
+        reads: 0,
         ids: Vec::new(),
     };
     let shared = Arc::new(Shared { world: Mutex::new(world), fetches: AtomicUsize::new(0), gate: Mutex::new(None) });
@@ -185,7 +189,7 @@ impl Got {
 }
 
 pub(crate) async fn got(request: reqwest::RequestBuilder) -> Got {
-    let response = tokio::time::timeout(PATIENCE, request.send()).await.expect("an answer in time").unwrap();
+    let response = tokio::time::timeout(PATIENCE, described::send(request)).await.expect("an answer in time").unwrap();
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     Got { status, headers, text: response.text().await.unwrap() }
 }
@@ -345,9 +349,7 @@ async fn submit(
     if world.leader != Some(id) {
         return Err(not_leader(world.leader));
     }
-    world.requests.push(body.trades.len());
-    world.log_index += 1;
-    let decisions = body.trades.iter().map(|trade| world.decide(trade)).collect();
+    let decisions = world.take(&body);
     if world.lost_answers > 0 {
         world.lost_answers -= 1;
         return Err(ApiError::new(ErrorKind::OutcomeUnknown, "lost").with_outcome(TradeFate::Unknown).into());
@@ -356,6 +358,13 @@ async fn submit(
 }
 
 impl World {
+    /// Decides the trades of one request.
+    pub(crate) fn take(&mut self, body: &SubmitTrades) -> Vec<Decision> {
+        self.requests.push(body.trades.len());
+        self.log_index += 1;
+        body.trades.iter().map(|trade| self.decide(trade)).collect()
+    }
+
     fn decide(&mut self, trade: &bazaar_domain::Trade) -> Decision {
         if let Some(stored) = self.outcomes.get(&trade.key) {
             let same = stored.fingerprint == trade.fingerprint();
@@ -387,6 +396,7 @@ impl World {
         let by_number = |number: u64| self.orders.iter().find(|order| order.number == number).cloned();
         match read {
             OrderRead::ByNumber(number) => OrderReadAnswer::Order(by_number(*number)),
+            OrderRead::Newest => OrderReadAnswer::Order(self.orders.last().cloned()),
             OrderRead::ByKey(key) => OrderReadAnswer::Key(self.outcomes.get(key).map(|stored| {
                 let order = self.orders.iter().find(|order| order.key == *key).cloned();
                 (*stored, order)
@@ -405,9 +415,10 @@ async fn reads(
     State((id, shared)): State<Replica>,
     Record(reads): Record<Vec<OrderRead>>,
 ) -> Result<Record<Vec<OrderReadAnswer>>, ApiFailure> {
-    let world = shared.world();
+    let mut world = shared.world();
     if world.leader != Some(id) {
         return Err(not_leader(world.leader));
     }
+    world.reads += reads.len();
     Ok(Record(reads.iter().map(|read| world.read(read)).collect()))
 }

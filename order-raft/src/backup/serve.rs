@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Media type of a backup.
-const MEDIA_TYPE: &str = "application/vnd.bazaar.backup";
+pub(crate) const MEDIA_TYPE: &str = "application/vnd.bazaar.backup";
 /// Bytes read and sent at a time.
 const CHUNK_BYTES: u64 = 256 * 1024;
 /// Chunks that wait for the connection.

@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::Result;
 use bazaar_domain::{
-    Stock,
+    Order, Stock,
     internal::{InventorySnapshot, OrderRead, OrderReadAnswer},
     order::Outcome,
 };
@@ -156,11 +156,8 @@ impl State {
         let log_index = self.applied_index();
         let db = self.db();
         match read {
-            OrderRead::ByNumber(number) => {
-                let order = db.order(*number)?;
-                let shows = order.as_ref().map_or(0, |order| order.log_index);
-                Ok((OrderReadAnswer::Order(order), shows))
-            }
+            OrderRead::ByNumber(number) => Ok(one_order(db.order(*number)?)),
+            OrderRead::Newest => Ok(one_order(db.order(self.totals().orders)?)),
             OrderRead::ByKey(key) => {
                 let Some(stored) = db.outcome(key)? else {
                     return Ok((OrderReadAnswer::Key(None), 0));
@@ -260,4 +257,10 @@ impl State {
     fn position(&self) -> Position {
         self.inner().position.clone()
     }
+}
+
+/// The answer about one order, with the log index that it shows.
+fn one_order(order: Option<Order>) -> (OrderReadAnswer, u64) {
+    let shows = order.as_ref().map_or(0, |order| order.log_index);
+    (OrderReadAnswer::Order(order), shows)
 }

@@ -106,6 +106,7 @@ fn everything_is_there_after_a_restart() {
     let (answer, shows) = state.read(&OrderRead::ByKey(key("k"))).unwrap();
     let OrderReadAnswer::Key(Some((_, Some(order)))) = answer else { panic!("{answer:?}") };
     assert_eq!((order.number, order.stock_version, shows), (1, 2, 2));
+    assert_eq!(state.read(&OrderRead::Newest).unwrap(), (OrderReadAnswer::Order(Some(order)), 2));
 }
 
 #[test]

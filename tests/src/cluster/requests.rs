@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Cluster, Name, finished};
-use crate::{process::Process, wait_until};
+use crate::{described, process::Process, wait_until};
 
 impl Cluster {
     /// The texts of a replica's events, oldest first.
@@ -132,6 +132,6 @@ impl Cluster {
 }
 
 async fn read(request: reqwest::RequestBuilder) -> Result<(StatusCode, Value)> {
-    let answer = request.send().await?;
+    let answer = described::send(request).await?;
     Ok((answer.status(), answer.json().await?))
 }
