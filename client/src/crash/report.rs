@@ -169,7 +169,7 @@ impl CrashReport {
             ms(self.rounds.iter().map(|round| line(round).latency.max_ms).fold(0.0, f64::max))
         };
         format!(
-            "{}, {leaders} of the leader: {}, {}, {} acknowledged; the longest trade took {} ms, the longest lookup {} ms",
+            "{}, {leaders} of them leading: {}, {}, {} acknowledged; the longest trade took {} ms, the longest lookup {} ms",
             counted(self.rounds.len() as u64, "killed replica"),
             counted(self.errors(), "error"),
             counted(self.sum(Round::retries), "repeated request"),

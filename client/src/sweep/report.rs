@@ -168,12 +168,20 @@ impl SweepReport {
     /// How it was measured, in one sentence.
     pub fn setup(&self) -> String {
         let Self { clients, requests, repeats, processors, .. } = self;
+        let repeated = match repeats {
+            1 => "one of each".to_owned(),
+            _ => format!("medians of {repeats} repeats (smallest to largest)"),
+        };
         format!(
-            "{}, {requests} iterations for each measurement, medians of {} (smallest to largest), {} for everything",
+            "{}, {requests} iterations for each measurement, {repeated}, {} for everything",
             counted(*clients, "client"),
-            counted(*repeats, "repeat"),
             counted(*processors as u64, "processor"),
         )
+    }
+
+    /// A single measurement has no spread.
+    fn shown(&self, spread: &Spread) -> String {
+        if self.repeats == 1 { format!("{:.2}", spread.median) } else { format!("{spread:.2}") }
     }
 }
 
@@ -183,12 +191,13 @@ impl Report for SweepReport {
         let mut rows = table(&header, colour);
         for request in Request::ALL {
             for point in &self.points {
-                let Some(Figures { count, mean_ms, p50_ms, p99_ms }) = point.latencies.get(&request) else { continue };
-                let head =
-                    [request.name(), &point.probability_percent.to_string(), point.cache.name()].map(String::from);
-                let hits = format!("{:.1}", point.hits_percent.median);
-                let times = [mean_ms, p50_ms, p99_ms].map(|spread| format!("{spread:.2}"));
-                rows.add_row(head.into_iter().chain([hits, count.to_string()]).chain(times));
+                let Some(figures) = point.latencies.get(&request) else { continue };
+                let Figures { count, mean_ms, p50_ms, p99_ms } = figures;
+                let percent = point.probability_percent.to_string();
+                let hits =
+                    if request == Request::Lookup { format!("{:.1}", point.hits_percent.median) } else { "-".into() };
+                let head = [request.name().into(), percent, point.cache.to_string(), hits, count.to_string()];
+                rows.add_row(head.into_iter().chain([mean_ms, p50_ms, p99_ms].map(|spread| self.shown(spread))));
             }
         }
         format!("{}\n\n{}", table_text(&rows), self.setup())
