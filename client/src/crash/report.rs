@@ -206,3 +206,52 @@ impl Report for CrashReport {
         format!("{text}\n\n{}", self.sentence())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::workload::tally::Tally;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: CrashArgs,
+    }
+
+    fn report(change: impl FnOnce(&mut Tally), check: Row) -> CrashReport {
+        let mut tally = Tally::default();
+        tally.trades.count(0, Duration::from_millis(90), true);
+        change(&mut tally);
+        let clients = WorkloadReport::new(&tally, 1, true, Duration::from_secs(4));
+        let round = Round::new("3".parse().unwrap(), true, Duration::from_millis(2_345), &clients);
+        CrashReport::new(&Line::parse_from(["crash"]).args, vec![round], vec![check])
+    }
+
+    #[test]
+    fn a_crash_that_nobody_noticed_is_no_complaint_and_is_read_back_as_it_was_written() {
+        let good = report(|_| {}, Row::pass("digests are equal", "at number 5"));
+        assert_eq!(good.complaint(), None);
+        assert_eq!(serde_json::from_str::<CrashReport>(&good.to_json()).unwrap(), good);
+        let text = good.to_markdown();
+        assert!(text.contains("| replica 3 | yes | 2.4 |") || text.contains("| replica 3 | yes | 2.3 |"), "{text}");
+        assert!(text.contains("| digests are equal | holds | at number 5 |"), "{text}");
+        assert!(text.contains("1 killed replica, 1 of them leading: 0 errors"), "{text}");
+    }
+
+    #[test]
+    fn whatever_clients_or_databases_complain_of_is_said() {
+        let holds = || Row::pass("a", "b");
+        let said = |report: CrashReport| report.complaint().unwrap();
+        assert!(said(report(|tally| tally.lookups.failed = 2, holds())).contains("2 errors"));
+        let broken: [fn(&mut Tally); 3] =
+            [|tally| tally.stale_reads = 1, |tally| tally.mismatches = 1, |tally| tally.unread = 1];
+        for change in broken {
+            assert!(said(report(change, holds())).contains("1 answers were stale"));
+        }
+        let differs = report(|_| {}, Row::fail("digests | are equal", "2 differs"));
+        assert!(said(differs.clone()).contains("FAIL"));
+        assert!(differs.to_markdown().contains("| digests \\| are equal | FAILS | 2 differs |"));
+    }
+}

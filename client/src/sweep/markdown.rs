@@ -39,3 +39,33 @@ fn row(request: Request, on: &Point, off: Option<&Point>) -> String {
     let (mean, p99) = (pair(|figures| figures.mean_ms), pair(|figures| figures.p99_ms));
     format!("| {} % |{hits} {mean} | {p99} |\n", on.probability_percent)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sweep::report::tests::report;
+
+    #[test]
+    fn a_row_says_how_many_times_as_long_it_takes_without_the_cache() {
+        let text = markdown(&report());
+        let rows: Vec<Vec<&str>> = text
+            .lines()
+            .filter(|line| line.starts_with('|'))
+            .map(|line| line.split('|').map(str::trim).collect())
+            .collect();
+        let lookup = rows.iter().find(|row| row[1] == "20 %" && row[2] == "50.0 %").unwrap();
+        assert_eq!((lookup[5], lookup[8]), ("2.00", "2.00"), "{text}");
+        let trades: Vec<_> = rows.iter().skip_while(|row| !row[1].starts_with("trade:")).skip(2).take(1).collect();
+        assert_eq!((trades[0][1], trades[0][4]), ("20 %", "1.00"), "no trades at 0 %: {text}");
+        // A table's header, its line and its rows have the same number of cells.
+        let widths: Vec<usize> = rows.iter().map(Vec::len).collect();
+        assert_eq!(widths, [10, 10, 10, 10, 9, 9, 9, 9, 9], "{text}");
+    }
+
+    #[test]
+    fn without_a_second_frontend_there_is_nothing_to_compare() {
+        let mut report = report();
+        report.points.retain(|point| point.cache == Cache::On);
+        assert!(markdown(&report).lines().any(|line| line.starts_with("| 20 % |") && line.contains("| - | - |")));
+    }
+}

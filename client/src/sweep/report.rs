@@ -203,3 +203,66 @@ impl Report for SweepReport {
         format!("{}\n\n{}", table_text(&rows), self.setup())
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::workload::tally::Tally;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: SweepArgs,
+    }
+
+    /// A run of two lookups, one of them a hit, and one trade, each of so many milliseconds.
+    fn run(lookup_ms: u64, trade_ms: Option<u64>) -> WorkloadReport {
+        let mut tally = Tally::default();
+        tally.lookups.count(0, Duration::from_millis(lookup_ms), true);
+        tally.lookups.count(1, Duration::from_millis(lookup_ms), true);
+        tally.cache.hit = 1;
+        trade_ms.into_iter().for_each(|millis| tally.trades.count(0, Duration::from_millis(millis), true));
+        WorkloadReport::new(&tally, 2, false, Duration::from_secs(1))
+    }
+
+    fn point(percent: u8, cache: Cache, runs: &[WorkloadReport]) -> Point {
+        Point::new(percent, cache, &runs.iter().collect::<Vec<_>>())
+    }
+
+    /// 0 and 20 % with a cache and without; without it a lookup takes twice as long.
+    pub(in crate::sweep) fn report() -> SweepReport {
+        let points = [(Cache::On, 4), (Cache::Off, 8)].into_iter().flat_map(|(cache, millis)| {
+            [point(0, cache, &[run(millis, None)]), point(20, cache, &[run(millis, Some(16))])]
+        });
+        SweepReport::new(&Line::parse_from(["sweep", "--repeats", "1"]).args, points.collect())
+    }
+
+    #[test]
+    fn a_point_has_the_medians_of_its_repeats_and_the_sums_of_their_counts() {
+        let point = point(20, Cache::On, &[run(4, Some(16)), run(8, Some(16)), run(6, None)]);
+        let lookups = point.latencies[&Request::Lookup];
+        assert_eq!((lookups.count, lookups.mean_ms.min.round(), lookups.mean_ms.max.round()), (6, 4.0, 8.0));
+        assert_eq!((lookups.mean_ms.median.round(), lookups.p99_ms.median.round()), (6.0, 6.0));
+        assert_eq!((point.hits_percent.median, point.retries), (50.0, 3));
+        assert_eq!(point.latencies[&Request::Trade].count, 2, "a repeat without trades says nothing about trades");
+        assert!(!point.latencies.contains_key(&Request::OrderRead));
+    }
+
+    #[test]
+    fn a_report_is_read_back_as_it_was_written_and_one_measurement_is_shown_without_a_spread() {
+        let report = report();
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<SweepReport>(&text).unwrap(), report);
+        let text = report.to_text(false);
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let trades: Vec<_> =
+            text.lines().map(words).filter(|words| words.first().is_some_and(|it| it == "trade")).collect();
+        assert_eq!(trades.len(), 2, "{text}");
+        assert_eq!(trades[1][..6], ["trade", "20", "cache", "off", "-", "1"], "{text}");
+        assert!(!trades[1][6].contains('('), "{text}");
+    }
+}
