@@ -70,3 +70,22 @@ build() {
   fi
   [ -x "$bin/bazaar" ] || fail "the build made no $bin/bazaar"
 }
+
+# Prints a program for sed that moves the ports of config/cluster.toml to those from FIRST on; with 'back', the way back.
+moved_ports() {
+  local to=$1 way=${2:-there} port
+  for port in $(grep -o '127\.0\.0\.1:[0-9]*' config/cluster.toml | cut -d: -f2 | awk '!seen[$0]++'); do
+    case $way in
+      there) echo "s/127\.0\.0\.1:$port\b/127.0.0.1:$to/g" ;;
+      back) echo "s/127\.0\.0\.1:$to\b/127.0.0.1:$port/g" ;;
+    esac
+    to=$((to + 1))
+  done
+}
+
+# Makes a configuration like config/cluster.toml in a folder, with ports from FIRST on.
+own_config() {
+  mkdir -p "$1"
+  cp config/stocks.toml "$1/stocks.toml"
+  sed "$(moved_ports "$2")" config/cluster.toml >"$1/cluster.toml"
+}

@@ -21,6 +21,5 @@ pub mod ratios;
 pub mod repeat;
 pub mod run;
 pub mod soak;
-pub mod spread;
 pub mod table;
 pub mod usage;

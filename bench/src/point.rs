@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use bazaar_client::spread::Spread;
 use serde::Serialize;
 
 use crate::{
     repeat::Repeat,
-    spread::Spread,
     usage::{Group, resident_mib},
 };
 

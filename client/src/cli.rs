@@ -16,9 +16,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     api::Frontend,
-    backup, bench, check, failover, init, log, members, order,
+    backup, bench, check, crash, failover, init, log, members, order,
     output::{Format, Printer},
-    query, ready, restore, status, trade, workload,
+    query, ready, restore, status, sweep, trade, workload,
 };
 
 /// Worker threads of every command but `bench`.
@@ -73,6 +73,8 @@ pub enum Command {
     Members(members::MembersArgs),
     /// Take the leader away while clients trade, and say how long no trade was answered.
     Failover(failover::FailoverArgs),
+    /// Kill random replicas while clients run, bring them back, and compare all databases.
+    Crash(crash::CrashArgs),
     /// Show entries of a replica's log.
     Log(log::LogArgs),
     /// Take a backup of all orders and stocks from a running replica, or check one.
@@ -81,6 +83,8 @@ pub enum Command {
     Restore(restore::RestoreArgs),
     /// Measure throughput and latency over real connections.
     Bench(bench::BenchArgs),
+    /// Measure latencies by the probability of a trade, with the cache on and off, and draw them.
+    Sweep(sweep::SweepArgs),
 }
 
 /// What a command works with.
@@ -146,10 +150,12 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Ready(args) => ready::run(&context, args).await,
         Command::Members(args) => members::run(&context, args).await,
         Command::Failover(args) => failover::run(&context, args).await,
+        Command::Crash(args) => crash::run(&context, args).await,
         Command::Log(args) => log::run(&context, args).await,
         Command::Backup(args) => backup::run(&context, args).await,
         Command::Restore(args) => restore::run(&context, args).await,
         Command::Bench(args) => bench::run(&context, args).await,
+        Command::Sweep(args) => sweep::run(&context, args).await,
     }
 }
 

@@ -47,6 +47,7 @@ impl Latencies {
             p90_ms: at(0.90),
             p99_ms: at(0.99),
             p999_ms: at(0.999),
+            mean_ms: self.0.mean().round() / 1_000.0,
             max_ms: self.0.max() as f64 / 1_000.0,
         }
     }
@@ -70,7 +71,7 @@ pub struct Percentile {
     pub ms: f64,
 }
 
-/// Quantiles of latencies, in milliseconds; all 0 if nothing was counted.
+/// Quantiles and mean of latencies, in milliseconds; all 0 if nothing was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct LatencySummary {
     /// Half were faster.
@@ -81,6 +82,8 @@ pub struct LatencySummary {
     pub p99_ms: f64,
     /// 999 in 1,000 were faster.
     pub p999_ms: f64,
+    /// All together, divided by their number.
+    pub mean_ms: f64,
     /// The slowest.
     pub max_ms: f64,
 }
@@ -104,6 +107,7 @@ mod tests {
         assert!(near(summary.p90_ms, 900.0), "{summary:?}");
         assert!(near(summary.p99_ms, 990.0), "{summary:?}");
         assert!(near(summary.max_ms, 1_000.0), "{summary:?}");
+        assert!(near(summary.mean_ms, 500.5), "{summary:?}");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Results as tables for people or as JSON for programs.
 
-use std::fmt::Display;
+use std::{fmt::Display, path::Path};
 
+use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -84,4 +85,22 @@ pub fn counted(count: impl Into<u64>, noun: &str) -> String {
     let count = count.into();
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")
+}
+
+/// Makes the folder for results, unless it is there.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn make_folder(folder: &Path) -> Result<()> {
+    let made = std::fs::create_dir_all(folder);
+    made.with_context(|| format!("{} cannot be made, name another folder with --out", folder.display()))
+}
+
+/// Writes a file of results into their folder.
+///
+/// # Errors
+/// If it cannot be written; the message names it.
+pub fn write_file(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> Result<()> {
+    let path = folder.join(name);
+    std::fs::write(&path, bytes).with_context(|| format!("{} cannot be written", path.display()))
 }

@@ -3,6 +3,7 @@
 mod fake;
 
 use std::{
+    fs,
     path::Path,
     process::Output,
     sync::{Arc, atomic::AtomicBool},
@@ -10,7 +11,12 @@ use std::{
 
 use bazaar_client::{
     api::Frontend,
+    crash::report::CrashReport,
     output::Report,
+    sweep::{
+        markdown::markdown,
+        report::{Request, SweepReport},
+    },
     workload::{WorkloadArgs, execute, report::WorkloadReport},
 };
 use clap::Parser;
@@ -52,7 +58,7 @@ async fn cluster_of_one(fake: &Fake, folder: &Path) -> String {
          [[replica]]\nid = 1\nservice = \"{service}\"\npeers = \"{peers}\"\nadmin = \"{admin}\"\n"
     );
     let path = folder.join("cluster.toml");
-    std::fs::write(&path, text).unwrap();
+    fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
 }
 
@@ -146,12 +152,12 @@ async fn check_passes_on_what_a_workload_recorded_and_fails_on_an_order_nobody_h
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
     assert!(text(&output.stdout).ends_with("\nok\n"), "{}", text(&output.stdout));
 
-    let mut lines = std::fs::read_to_string(&records).unwrap();
+    let mut lines = fs::read_to_string(&records).unwrap();
     let last = lines.lines().last().unwrap().to_owned();
     let mut record: Value = serde_json::from_str(&last).unwrap();
     record["number"] = 999.into();
     lines += &format!("{record}\n");
-    std::fs::write(&records, lines).unwrap();
+    fs::write(&records, lines).unwrap();
     let output = bazaar(&fake, &check).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stdout).ends_with("\nFAILED\n"), "{}", text(&output.stdout));
@@ -206,7 +212,7 @@ async fn an_open_loop_sends_what_the_rate_wants_and_writes_its_page() {
     assert_eq!(unanswered, 200_u64.saturating_sub(requests));
     assert_eq!(report["series"].as_array().unwrap().len(), 2);
     assert!(report["client_cpu_us_per_request"].as_f64().unwrap() > 0.0);
-    assert!(std::fs::read_to_string(page).unwrap().contains("open, 100 requests/s"));
+    assert!(fs::read_to_string(page).unwrap().contains("open, 100 requests/s"));
 }
 
 #[tokio::test]
@@ -220,6 +226,80 @@ async fn a_rate_that_the_service_cannot_bear_is_said_to_be_missed_and_its_latenc
     // Two connections get 40 answers a second at most: of 400 requests about 80 are answered, the last ones 1.6 s late.
     assert_eq!(report["wanted_rate_reached"], false);
     assert!(report["max_ms"].as_f64().unwrap() > 1_000.0, "a closed loop would show 50 ms: {report}");
+}
+
+#[tokio::test]
+async fn a_sweep_measures_every_probability_and_writes_figures_tables_and_charts() {
+    let fake = Fake::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let flags =
+        ["sweep", "--clients", "2", "--requests", "100", "--repeats", "2", "--probs", "50,0", "--output", "json"];
+    let output = bazaar(&fake, &[&flags[..], &["--out", folder.path().to_str().unwrap()]].concat()).await;
+    // A machine without fonts has everything but the PNGs, and is told so.
+    let failure = text(&output.stderr);
+    assert!(output.status.success() || failure.contains("fonts-dejavu-core"), "{failure}");
+    let report: SweepReport = serde_json::from_slice(&output.stdout).unwrap();
+    let counts = |at: usize| report.points[at].latencies.iter().map(|(request, figures)| (*request, figures.count));
+    assert_eq!(report.points.iter().map(|point| point.probability_percent).collect::<Vec<_>>(), [0, 50]);
+    assert_eq!(counts(0).collect::<Vec<_>>(), [(Request::Lookup, 200)]);
+    assert_eq!(counts(1).map(|(request, _)| request).collect::<Vec<_>>(), Request::ALL);
+    assert_eq!(report.points[1].hits_percent.median, 100.0);
+    assert_eq!(fs::read_to_string(folder.path().join("sweep.md")).unwrap(), markdown(&report));
+    for name in ["lookup.svg", "trade.svg", "order-read.svg"] {
+        let svg = fs::read_to_string(folder.path().join(name)).unwrap();
+        assert!(roxmltree::Document::parse(&svg).unwrap().root_element().has_tag_name("svg"), "{svg}");
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_refuses_a_frontend_whose_cache_is_on_in_the_place_of_one_without() {
+    let (fake, other) = (Fake::start().await, Fake::start().await);
+    let flags = ["sweep", "--requests", "10", "--repeats", "1", "--url-uncached", &other.url()];
+    let output = bazaar(&fake, &flags).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("--cache-size 0"), "{}", text(&output.stderr));
+}
+
+#[tokio::test]
+async fn a_sweep_in_which_an_order_is_lost_fails_and_shows_no_figures() {
+    let fake = Fake::start().await;
+    fake.books().lost = Some(1);
+    let output = bazaar(&fake, &["sweep", "--requests", "50", "--repeats", "1", "--probs", "80"]).await;
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), String::new()));
+    assert!(text(&output.stderr).contains("1 lost or changed order"), "{}", text(&output.stderr));
+}
+
+#[tokio::test]
+async fn a_crash_that_the_script_cannot_make_ends_the_clients_and_names_the_script() {
+    let fake = Fake::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (config, data) = (cluster_of_one(&fake, folder.path()).await, folder.path().to_str().unwrap());
+    let crash = ["crash", "--config", &config, "--data", data, "--script", "/no/such/script"];
+    let output = bazaar(&fake, &crash).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("--script"), "{}", text(&output.stderr));
+}
+
+#[tokio::test]
+async fn crashes_are_survived_by_a_service_that_keeps_its_orders_and_noticed_in_one_that_does_not() {
+    let fake = Fake::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (config, data) = (cluster_of_one(&fake, folder.path()).await, folder.path().to_str().unwrap());
+    let crash = ["crash", "--rounds", "1", "--clients", "1", "--prob", "0.01", "--config", &config, "--data", data];
+    // Nothing is killed here: what is judged is what the clients saw, and the comparison.
+    let flags = [&crash[..], &["--script", "/bin/true", "--output", "json"]].concat();
+    let output = bazaar(&fake, &flags).await;
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    let report: CrashReport = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((report.rounds.len(), report.rounds[0].led, report.complaint()), (1, true, None));
+    assert!(report.rounds[0].accepted > 0 && report.comparison.ok, "{report:?}");
+    let checked = report.comparison.checks.iter().any(|row| row.name == "acknowledged orders are kept");
+    assert!(checked, "{report:?}");
+
+    fake.books().lost = Some(fake.books().orders.len() as u64 + 1);
+    let output = bazaar(&fake, &flags).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("orders lost"), "{}", text(&output.stderr));
 }
 
 #[tokio::test]

@@ -2,13 +2,12 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::latency::ms;
-
-use super::{
+use crate::{
     chart::{Axis, Chart, Line, nines, number},
-    report::BenchReport,
-    series::Point,
+    latency::ms,
 };
+
+use super::{report::BenchReport, series::Point};
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1d2329; --dim: #5c6670; --rule: #d9dee3; --page: #fff;
@@ -138,13 +137,9 @@ fn over_time(report: &BenchReport, name: &'static str, value: impl Fn(&Point) ->
     Line { name, points: report.series.iter().map(|point| (point.second as f64, value(point))).collect() }
 }
 
-fn highest(lines: &[Line]) -> f64 {
-    lines.iter().flat_map(|line| &line.points).map(|(_, y)| *y).fold(0.0, f64::max)
-}
-
 fn time_chart(report: &BenchReport, title: &'static str, label: &'static str, lines: Vec<Line>) -> Chart {
     let x = Axis::linear("seconds", report.duration_s as f64);
-    Chart { title, x, y: Axis::linear(label, highest(&lines)), lines }
+    Chart { title, x, y: Axis::linear(label, Chart::highest(&lines)), lines }
 }
 
 fn rate_chart(report: &BenchReport) -> Chart {
@@ -164,7 +159,7 @@ fn percentile_chart(report: &BenchReport) -> Chart {
     let points = report.percentiles.iter().map(|point| (nines(point.percentile), point.ms));
     let lines = vec![Line { name: "latency", points: points.collect() }];
     let last = report.percentiles.last().map_or(0.0, |point| point.percentile);
-    let y = Axis::linear("ms", highest(&lines));
+    let y = Axis::linear("ms", Chart::highest(&lines));
     Chart { title: "Latency by percentile", x: Axis::nines("percentile", last), y, lines }
 }
 

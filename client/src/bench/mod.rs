@@ -3,7 +3,6 @@
 //! Client and servers often share a machine when this runs, so it costs little itself: requests are made from
 //! templates, written at once, and their answers read without a copy; threads share nothing but a tally once a second.
 
-pub mod chart;
 pub mod cpu;
 pub mod generator;
 pub mod html;

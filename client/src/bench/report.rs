@@ -157,7 +157,7 @@ impl Report for BenchReport {
             "ERRORS",
         ];
         let mut rows = table(&header, colour);
-        let LatencySummary { p50_ms, p90_ms, p99_ms, p999_ms, max_ms } = self.latency;
+        let LatencySummary { p50_ms, p90_ms, p99_ms, p999_ms, max_ms, .. } = self.latency;
         let head = [self.kind_text(), self.connections.to_string(), format!("{:.0}", self.rate_per_s)];
         let tail = [self.operations.to_string(), self.errors_total().to_string()];
         rows.add_row(head.into_iter().chain([p50_ms, p90_ms, p99_ms, p999_ms, max_ms].map(ms)).chain(tail));

@@ -5,7 +5,10 @@ pub mod replicas;
 pub mod report;
 pub mod stocks;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use bazaar_domain::{Address, limits::PAGE_ORDERS_MAX};
@@ -49,15 +52,7 @@ pub struct CheckArgs {
 /// # Errors
 /// If a check does not hold, or the configuration or the records cannot be read.
 pub async fn run(context: &Context, args: CheckArgs) -> Result<()> {
-    let config = context.cluster()?;
-    let records = match &args.records {
-        Some(path) => read_records(path)?,
-        None => Records::new(),
-    };
-    let all: Vec<Replica> =
-        config.replicas.iter().map(|replica| Replica::new(replica, context.frontend.caller())).collect();
-    let rows = check(&context.frontend, &config.catalog.service, &all, records, args.allow_unreachable).await;
-    let report = CheckReport::new(rows);
+    let report = CheckReport::new(rows(context, args.records.as_deref(), args.allow_unreachable).await?);
     context.printer.print(&report);
     if !report.ok {
         bail!("not every check holds; see the rows marked FAIL");
@@ -65,7 +60,19 @@ pub async fn run(context: &Context, args: CheckArgs) -> Result<()> {
     Ok(())
 }
 
-fn read_records(path: &std::path::Path) -> Result<Records> {
+/// Makes all checks of the cluster of the configuration; `records` names the acknowledged orders that must be there.
+///
+/// # Errors
+/// If the configuration or the records cannot be read; what does not hold is a row.
+pub async fn rows(context: &Context, records: Option<&Path>, allow_unreachable: bool) -> Result<Vec<Row>> {
+    let config = context.cluster()?;
+    let records = records.map_or_else(|| Ok(Records::new()), read_records)?;
+    let all: Vec<Replica> =
+        config.replicas.iter().map(|replica| Replica::new(replica, context.frontend.caller())).collect();
+    Ok(check(&context.frontend, &config.catalog.service, &all, records, allow_unreachable).await)
+}
+
+fn read_records(path: &Path) -> Result<Records> {
     let shown = path.display();
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("the records {shown} cannot be read, check --records"))?;

@@ -5,7 +5,6 @@ pub mod gap;
 
 use std::{
     collections::HashSet,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,27 +16,23 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bazaar_domain::{Quantity, ReplicaId, Side, StockName, api::Role};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use tokio::{process::Command, task::JoinSet};
+use tokio::task::JoinSet;
 
 use self::gap::{Gap, Milestones, longest_pause, median, split};
 use crate::{
     Context,
     admin::Replica,
-    api::{Failure, Frontend, explained},
+    api::{Frontend, explained},
     output::{Report, counted, table, table_text},
+    script::{Script, ScriptArgs},
     trade::fresh_key,
+    whole::whole,
 };
 
 /// How long is traded before the leader is taken away, so that there is an answer to count from.
 const BEFORE: Duration = Duration::from_millis(500);
 /// How long is traded after it.
 const AFTER: Duration = Duration::from_secs(4);
-/// How long the cluster may take to be whole again between two rounds.
-const WHOLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Pause between two looks at it.
-const LOOK_PAUSE: Duration = Duration::from_millis(100);
-/// A replica that lacks more log entries is not whole yet.
-const LAG_ENTRIES_MAX: u64 = 100;
 
 /// How the leader is taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -66,11 +61,8 @@ pub struct FailoverArgs {
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     pub clients: u64,
     /// The script that started the cluster.
-    #[arg(long, default_value = "scripts/cluster", value_name = "FILE")]
-    pub script: PathBuf,
-    /// The data folder that was given to the script.
-    #[arg(long, default_value = "data", value_name = "DIR")]
-    pub data: PathBuf,
+    #[command(flatten)]
+    pub script: ScriptArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -137,7 +129,7 @@ pub async fn run(context: &Context, args: FailoverArgs) -> Result<()> {
         cluster.replicas.iter().map(|replica| Replica::new(replica, context.frontend.caller())).collect();
     let stocks = context.frontend.stocks().await.map_err(|failure| explained(&context.frontend, &failure))?;
     let stock = stocks.first().context("no stock is listed")?.name;
-    let script = Script { args: &args, config: context.config_path() };
+    let script = Script { args: &args.script, config: context.config_path() };
     let mut numbers = HashSet::new();
     let mut report =
         FailoverReport { how: args.how, rounds: Vec::new(), median_ms: None, worst_ms: None, failed: 0, doubled: 0 };
@@ -173,7 +165,7 @@ async fn one_round(
     }
     tokio::time::sleep(BEFORE).await;
     let taken_away = clock.now_ms();
-    script.take_away(args.how, replicas, leader).await?;
+    take_away(script, args.how, replicas, leader).await?;
     tokio::time::sleep(AFTER).await;
     goes_on.store(false, Ordering::Relaxed);
     let mut all = Traded::default();
@@ -187,7 +179,7 @@ async fn one_round(
     let mut around: Vec<f64> = all.answers.into_iter().filter(|at| *at >= taken_away - 100.0).collect();
     let found = milestones(replicas, leader, taken_away).await;
     // Whatever was found or not: nobody wants a replica that stays halted.
-    script.bring_back(args.how, leader).await?;
+    bring_back(script, args.how, leader).await?;
     let (successor, milestones) = found?;
     let pause = longest_pause(&mut around);
     let pause = pause.context("no trade was answered; look at 'bazaar status'")?;
@@ -218,34 +210,6 @@ async fn trade(frontend: Frontend, stock: StockName, clock: WallClock, goes_on: 
         }
     }
     traded
-}
-
-/// Waits until one replica leads and all others follow it closely; returns the leader.
-async fn whole(replicas: &[Replica]) -> Result<ReplicaId> {
-    let deadline = Instant::now() + WHOLE_TIMEOUT;
-    loop {
-        match look(replicas).await {
-            Ok(leader) => return Ok(leader),
-            Err(why) if Instant::now() >= deadline => bail!("the cluster is not whole: {why}"),
-            Err(_) => tokio::time::sleep(LOOK_PAUSE).await,
-        }
-    }
-}
-
-async fn look(replicas: &[Replica]) -> Result<ReplicaId, Failure> {
-    let mut healths = Vec::with_capacity(replicas.len());
-    for replica in replicas {
-        healths.push(replica.health().await?);
-    }
-    let not_yet = |why: &str| Err(Failure::Broken(why.to_owned()));
-    let Some(leader) = healths.iter().find(|health| health.role == Role::Leader && health.ready) else {
-        return not_yet("no replica leads");
-    };
-    let last = leader.last_log_index.unwrap_or(0);
-    let follows = healths
-        .iter()
-        .all(|health| health.leader == Some(leader.id) && health.applied.unwrap_or(0) + LAG_ENTRIES_MAX >= last);
-    if follows { Ok(leader.id) } else { not_yet("a replica has not caught up") }
 }
 
 /// Who leads now, and what the survivors wrote down since the leader was taken away.
@@ -288,49 +252,24 @@ impl WallClock {
     }
 }
 
-/// `scripts/cluster`.
-struct Script<'a> {
-    args: &'a FailoverArgs,
-    config: PathBuf,
+async fn take_away(script: &Script<'_>, how: How, replicas: &[Replica], leader: ReplicaId) -> Result<()> {
+    match how {
+        How::Kill => script.call("kill", leader).await,
+        How::Pause => script.call("pause", leader).await,
+        How::Stop => script.call("stop", leader).await,
+        How::Transfer => {
+            let to = replicas.iter().map(|replica| replica.id).filter(|id| *id != leader).max();
+            let to = to.context("there is no other replica")?;
+            let from = replicas.iter().find(|replica| replica.id == leader).context("the leader is unknown")?;
+            from.transfer(to).await.context("the leader does not hand over")
+        }
+    }
 }
 
-impl Script<'_> {
-    async fn take_away(&self, how: How, replicas: &[Replica], leader: ReplicaId) -> Result<()> {
-        match how {
-            How::Kill => self.call("kill", leader).await,
-            How::Pause => self.call("pause", leader).await,
-            How::Stop => self.call("stop", leader).await,
-            How::Transfer => {
-                let to = replicas.iter().map(|replica| replica.id).filter(|id| *id != leader).max();
-                let to = to.context("there is no other replica")?;
-                let from = replicas.iter().find(|replica| replica.id == leader).context("the leader is unknown")?;
-                from.transfer(to).await.context("the leader does not hand over")
-            }
-        }
-    }
-
-    async fn bring_back(&self, how: How, replica: ReplicaId) -> Result<()> {
-        match how {
-            How::Kill | How::Stop => self.call("restart", replica).await,
-            How::Pause => self.call("resume", replica).await,
-            How::Transfer => Ok(()),
-        }
-    }
-
-    async fn call(&self, command: &str, replica: ReplicaId) -> Result<()> {
-        let script = &self.args.script;
-        let output = Command::new(script)
-            .arg(command)
-            .arg(replica.to_string())
-            .arg("--data")
-            .arg(&self.args.data)
-            .arg("--config")
-            .arg(&self.config)
-            .output()
-            .await
-            .with_context(|| format!("{} cannot be run; name the script with --script", script.display()))?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{} {command} {replica}: {}", script.display(), said.trim());
-        Ok(())
+async fn bring_back(script: &Script<'_>, how: How, replica: ReplicaId) -> Result<()> {
+    match how {
+        How::Kill | How::Stop => script.call("restart", replica).await,
+        How::Pause => script.call("resume", replica).await,
+        How::Transfer => Ok(()),
     }
 }

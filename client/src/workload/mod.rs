@@ -63,7 +63,11 @@ pub struct WorkloadArgs {
     pub records: Option<PathBuf>,
 }
 
-fn parse_probability(text: &str) -> Result<f64, String> {
+/// Reads a probability from an argument.
+///
+/// # Errors
+/// If it is no number from 0 to 1.
+pub fn parse_probability(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(probability) if (0.0..=1.0).contains(&probability) => Ok(probability),
         _ => Err("a probability is a number from 0 to 1".into()),
@@ -153,7 +157,10 @@ pub async fn execute(
 }
 
 /// The first signal ends the run in good order (orders are still compared), the second one at once.
-fn stop_on_signal(stop: Arc<AtomicBool>) -> Result<()> {
+///
+/// # Errors
+/// If the operating system does not hand signals over.
+pub fn stop_on_signal(stop: Arc<AtomicBool>) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::spawn(async move {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     latency::{LatencySummary, ms},
@@ -13,7 +13,7 @@ use crate::{
 use super::tally::{RequestTally, Tally};
 
 /// One type of request.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RequestLine {
     /// How many were sent, without retries.
     pub count: u64,

@@ -1,4 +1,7 @@
-//! Line charts as inline SVG. Pure.
+//! Line charts as SVG: inside a page that brings the style, or as a file of their own ([`sheet`]). Pure.
+
+pub mod png;
+pub mod sheet;
 
 use maud::{Markup, html};
 
@@ -70,7 +73,7 @@ pub struct Chart {
     pub x: Axis,
     /// The axis on the left.
     pub y: Axis,
-    /// The lines; the page has two colours for them.
+    /// The lines; there are two colours for them.
     pub lines: Vec<Line>,
 }
 
@@ -85,17 +88,27 @@ impl Chart {
                         span class=(format!("key line-{index}")) { (line.name) }
                     }
                 }
-                svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(self.title) {
-                    (self.grid())
-                    @for (index, line) in self.lines.iter().enumerate() {
-                        g class=(format!("line-{index}")) { (self.line(line)) }
-                    }
-                    @if self.lines.iter().all(|line| line.points.is_empty()) {
-                        text class="none" x=(WIDTH / 2.0) y=(HEIGHT / 2.0) { "nothing was answered" }
-                    }
-                }
+                svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(self.title) { (self.plot()) }
             }
         }
+    }
+
+    /// Axes and lines, without title and legend.
+    fn plot(&self) -> Markup {
+        html! {
+            (self.grid())
+            @for (index, line) in self.lines.iter().enumerate() {
+                g class=(format!("line-{index}")) { (self.line(line)) }
+            }
+            @if self.lines.iter().all(|line| line.points.is_empty()) {
+                text class="none" x=(WIDTH / 2.0) y=(HEIGHT / 2.0) { "nothing was answered" }
+            }
+        }
+    }
+
+    /// The largest value of these lines; 0 if there is none.
+    pub fn highest(lines: &[Line]) -> f64 {
+        lines.iter().flat_map(|line| &line.points).map(|(_, y)| *y).fold(0.0, f64::max)
     }
 
     fn grid(&self) -> Markup {
