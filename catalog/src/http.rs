@@ -3,7 +3,7 @@
 mod admin;
 mod reads;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use axum::{
     Router,
@@ -14,7 +14,7 @@ use axum::{
 use bazaar_domain::internal::{
     InventorySnapshot, PublishBatch, PublishReply, SubscribeReply, SubscribeRequest, UnsubscribeRequest,
 };
-use bazaar_service::{ApiFailure, Record, http};
+use bazaar_service::{ApiFailure, Record, http, process::note_disk};
 
 use crate::{catalog::Catalog, leader::Leader};
 
@@ -29,10 +29,16 @@ pub(crate) struct Parts {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) leader: Arc<Leader>,
     pub(crate) shutdown: tokio_util::sync::CancellationToken,
+    pub(crate) data: PathBuf,
 }
 
 /// All routes of the listener.
 pub(crate) fn routes(parts: Parts) -> Router {
+    let measured = parts.clone();
+    let measure = move || {
+        note_disk(&measured.data);
+        measured.catalog.look();
+    };
     let routes = Router::new()
         .route("/stocks", get(reads::list))
         .route("/stocks/{name}", get(reads::lookup))
@@ -44,7 +50,7 @@ pub(crate) fn routes(parts: Parts) -> Router {
         .route("/unsubscribe", post(unsubscribe))
         .route("/admin/stocks", post(admin::change_listing))
         .with_state(parts);
-    http::edge(routes.merge(http::liveness_and_metrics()))
+    http::edge(routes.merge(http::liveness_and_metrics_of(measure)))
 }
 
 async fn publish(

@@ -12,7 +12,7 @@ use bazaar_domain::{
     api::{Data, DigestView, MemberChange, Members},
     internal::{JoinReply, JoinRequest},
 };
-use bazaar_service::{ApiFailure, Json, Query, Record, http::liveness_and_metrics};
+use bazaar_service::{ApiFailure, Json, Query, Record, http::liveness_and_metrics_of};
 use openraft::EntryPayload;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::{
     backup,
     http::standing_routes,
-    joining,
+    joining, meters,
     node::Node,
     raft_types::{Entry, LogId},
     state_machine::books::{StockRecord, StoreFault},
@@ -46,8 +46,8 @@ pub fn routes(node: Arc<Node>) -> Router {
         .route("/admin/members", get(members).post(change_members))
         .route("/admin/join", post(join))
         .with_state(Arc::clone(&node))
-        .merge(standing_routes(node))
-        .merge(liveness_and_metrics())
+        .merge(standing_routes(Arc::clone(&node)))
+        .merge(liveness_and_metrics_of(move || meters::look(&node)))
 }
 
 fn data(value: Value) -> Answer {

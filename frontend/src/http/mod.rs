@@ -1,5 +1,6 @@
 //! The public routes, and what all handlers share.
 
+pub(crate) mod answers;
 pub(crate) mod express;
 mod orders;
 pub(crate) mod probes;
@@ -18,14 +19,14 @@ use axum::{
 };
 use bazaar_domain::{StockName, internal::headers};
 use bazaar_service::{ApiFailure, RequestId, http};
-use metrics::{Histogram, histogram};
+use metrics::Histogram;
 use serde::Serialize;
 
 pub(crate) use self::{
     orders::one_order,
     stocks::{ConsistencyQuery, answer_stock, look_up, stock_response},
 };
-use crate::{catalog::Catalog, gateway::Gateway, legacy, lookup::Lookups};
+use crate::{catalog::Catalog, gateway::Gateway, legacy, lookup::Lookups, meters};
 
 /// What the handlers work with.
 pub(crate) struct App {
@@ -33,6 +34,7 @@ pub(crate) struct App {
     pub(crate) catalog: Catalog,
     pub(crate) gateway: Gateway,
     pub(crate) timings: Timings,
+    pub(crate) answers: answers::Answers,
 }
 
 /// How long requests take, by type.
@@ -49,7 +51,7 @@ pub(crate) struct Timings {
 
 impl Timings {
     pub(crate) fn new() -> Self {
-        let of = |request: &'static str| histogram!("bazaar_frontend_request_seconds", "type" => request);
+        let of = |request: &'static str| meters::REQUEST_SECONDS.histogram_of(&[request]);
         Self {
             lookup: of("lookup"),
             list: of("list"),
@@ -94,14 +96,18 @@ pub(crate) fn public_routes(app: Arc<App>) -> Router {
         .route("/order", get(legacy::order).post(legacy::trade_form))
         .route("/leader", get(probes::leader))
         .route("/readyz", get(probes::readyz))
-        .with_state(app);
-    http::edge(routes.merge(http::liveness()))
+        .with_state(Arc::clone(&app));
+    answers::counted(http::public_edge(routes.merge(http::liveness())), app)
 }
 
 /// The routes of the admin listener.
 pub(crate) fn admin_routes(app: Arc<App>) -> Router {
-    let routes = Router::new().route("/readyz", get(probes::readyz)).with_state(app);
-    http::edge(routes.merge(http::liveness_and_metrics()))
+    let routes = Router::new().route("/readyz", get(probes::readyz)).with_state(Arc::clone(&app));
+    let measure = move || {
+        app.lookups.look();
+        app.gateway.look();
+    };
+    http::edge(routes.merge(http::liveness_and_metrics_of(measure)))
 }
 
 /// A JSON answer.
