@@ -19,7 +19,7 @@ use crate::{
     failure::{ApiFailure, problem_response},
     origin::Origin,
     process,
-    remarks::remark,
+    remarks::{Seen, remark},
     traces::{Span, TRACEPARENT, TracePoint},
 };
 
@@ -69,27 +69,23 @@ impl RequestId {
 /// Wraps a listener's routes: unknown paths and methods answer in the contract's form, a panic answers 500, every
 /// answer carries its request id, and an error is rendered as RFC 9457 when the client asks for it.
 pub fn edge(routes: Router) -> Router {
-    edge_of(routes, |_| None)
+    edge_of(routes, false)
 }
 
-/// The same for a listener that clients come to: some of their requests begin a trace, if there are traces.
+/// The same for a listener that clients come to: some of their requests begin a trace, if there are traces, and all that
+/// fail are told of in the log.
 pub fn public_edge(routes: Router) -> Router {
-    edge_of(routes, |request| match request.uri().path() {
-        "/livez" | "/readyz" => None,
-        _ => Span::begin("request"),
-    })
+    edge_of(routes, true)
 }
 
-type BeginTrace = fn(&Request) -> Option<Span>;
-
-fn edge_of(routes: Router, begin: BeginTrace) -> Router {
+fn edge_of(routes: Router, is_public: bool) -> Router {
     routes
         .fallback(|| async { ApiFailure::new(ErrorKind::NotFound, "no such path; docs/http.md lists them") })
         .method_not_allowed_fallback(|| async {
             ApiFailure::new(ErrorKind::MethodNotAllowed, "this path does not take that method")
         })
         .layer(CatchPanicLayer::custom(|_panic: Box<dyn std::any::Any + Send>| fault()))
-        .layer(middleware::from_fn(move |request, next| carry_request_id(request, next, begin)))
+        .layer(middleware::from_fn(move |request, next| carry_request_id(request, next, is_public)))
 }
 
 /// Whether requests get spans, which is so at the log level `debug`. Only the router makes them.
@@ -102,7 +98,7 @@ pub(crate) fn fault() -> Response {
     ApiFailure::new(ErrorKind::Internal, "a fault in this service; it is logged").into_response()
 }
 
-async fn carry_request_id(mut request: Request, next: Next, begin: BeginTrace) -> Response {
+async fn carry_request_id(mut request: Request, next: Next, is_public: bool) -> Response {
     let header_bytes: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if header_bytes > HEADER_BYTES_MAX {
         return ApiFailure::new(ErrorKind::HeaderTooLarge, "the request's header is larger than 64 KiB")
@@ -117,11 +113,16 @@ async fn carry_request_id(mut request: Request, next: Next, begin: BeginTrace) -
         tracing::debug_span!("request", id = id.as_str(), method = %request.method(), path = request.uri().path());
     request.extensions_mut().insert(id.clone());
     let from = request.headers().get(TRACEPARENT).and_then(|header| TracePoint::read(header.as_bytes()));
-    let span = from.map_or_else(|| begin(&request), |from| Span::serve("request", &from));
+    let begins = is_public && !matches!(request.uri().path(), "/livez" | "/readyz");
+    let span = match from {
+        Some(from) => Span::serve("request", &from),
+        None => begins.then(|| Span::begin("request")).flatten(),
+    };
     let origin = Origin::of(id.clone()).within(span.as_ref());
     let (method, target, started) = (request.method().clone(), request.uri().clone(), Instant::now());
     let mut response = origin.scope(next.run(request).instrument(log_span)).await;
-    remark(&origin, method.as_str(), target.path(), &response, started.elapsed());
+    let seen = Seen { is_public, method: method.as_str(), path: target.path(), took: started.elapsed() };
+    remark(&origin, &seen, &response);
     finish(span, &id, method.as_str(), target.path(), &response);
     if wants_problem && let Some(error) = response.extensions().get::<ApiError>() {
         let mut problem = problem_response(error);

@@ -50,17 +50,33 @@ fn count_line(second: &mut Option<(Instant, u32)>, now: Instant) -> bool {
     lines < LINES_PER_SECOND_MAX
 }
 
+/// What is told of a request.
+pub(crate) struct Seen<'a> {
+    /// Whether it came from a client, and not from one of our own processes.
+    pub(crate) is_public: bool,
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) took: Duration,
+}
+
+impl Seen<'_> {
+    /// Whether its failure is an answer like any other: probes ask for it, and our own processes ask again until they
+    /// get a lease or a current value.
+    fn may_fail_quietly(&self) -> bool {
+        QUIET_PATHS.contains(&self.path) || (!self.is_public && self.method == "GET")
+    }
+}
+
 /// Whether a request failed here or was slow.
 pub(crate) fn is_remarkable(response: &Response, took: Duration) -> bool {
     response.status().is_server_error() || is_slow(took)
 }
 
 /// Writes a line about a request that failed here or was slow.
-pub(crate) fn remark(origin: &Origin, method: &str, target: &str, response: &Response, took: Duration) {
+pub(crate) fn remark(origin: &Origin, seen: &Seen<'_>, response: &Response) {
     let is_failure = response.status().is_server_error();
-    let path = target.split('?').next().unwrap_or_default();
-    let is_quiet = !is_slow(took) && (!is_failure || QUIET_PATHS.contains(&path));
-    if is_quiet || !may_remark() {
+    let is_told = is_slow(seen.took) || (is_failure && !seen.may_fail_quietly());
+    if !is_told || !may_remark() {
         return;
     }
     let error = response.extensions().get::<ApiError>();
@@ -68,11 +84,11 @@ pub(crate) fn remark(origin: &Origin, method: &str, target: &str, response: &Res
     tracing::warn!(
         request = origin.id.as_str(),
         trace = origin.trace.as_ref().map(|point| point.trace_id()),
-        method,
-        path,
+        method = seen.method,
+        path = seen.path,
         status = response.status().as_u16(),
         kind = error.map(|error| ErrorKind::as_str(error.kind)),
-        took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        took_ms = u64::try_from(seen.took.as_millis()).unwrap_or(u64::MAX),
         "{what}"
     );
 }

@@ -66,6 +66,10 @@ impl Pending {
             let shared = self.shared.as_ref().and_then(|shared| shared.trace.as_ref());
             Span::note("gateway", trace, took, shared);
         }
+        if self.attempts == 0 {
+            // It went nowhere: the request's own line says all.
+            return;
+        }
         let failed = result.as_ref().err().filter(|error| error.code >= 500);
         if (failed.is_none() && !remarks::is_slow(took)) || !remarks::may_remark() {
             return;

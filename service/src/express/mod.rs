@@ -30,7 +30,7 @@ use crate::{
     http::{RequestId, fault, finish},
     meters::EXPRESS_REQUESTS,
     origin::Origin,
-    remarks::{is_remarkable, remark},
+    remarks::{Seen, is_remarkable, remark},
     traces::Span,
 };
 
@@ -103,8 +103,9 @@ where
             let took = started.elapsed();
             if span.is_some() || is_remarkable(&response, took) {
                 let (method, target) = head::first_line(bytes);
-                remark(&origin, method, target, &response, took);
-                finish(span, &id, method, target, &response);
+                let path = target.split('?').next().unwrap_or_default();
+                remark(&origin, &Seen { is_public: true, method, path, took }, &response);
+                finish(span, &id, method, path, &response);
             }
             let is_last = shutdown.is_cancelled();
             writer::write(response, &id, is_last, &mut answer).await?;
