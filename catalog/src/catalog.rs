@@ -12,15 +12,15 @@ use bazaar_domain::{
     internal::{InventorySnapshot, PublishBatch, PublishReply},
     limits::STOCKS_MAX,
 };
-use bazaar_service::{Caller, Clock};
+use bazaar_service::{Caller, Clock, Origin, RequestId, remarks};
 use futures::stream::{FuturesUnordered, StreamExt};
-use metrics::{counter, gauge, histogram};
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     decide::{decide_entries, entries_after, names},
-    ledger::{Advance, Change, Ledger, Next},
+    ledger::{Advance, Change, Ledger, Next, Serving},
+    meters,
     push::push,
     store::Store,
 };
@@ -84,6 +84,19 @@ impl Catalog {
         self.released.notify_one();
     }
 
+    /// Measures what is not counted as it happens.
+    pub(crate) fn look(&self) {
+        meters::PUBLISHES_UNDER_WAY.gauge().set((PUBLISHES_MAX - self.publishes.available_permits()) as f64);
+        let ledger = self.read();
+        meters::APPLIED_INDEX.gauge().set(ledger.applied() as f64);
+        meters::EXPOSED_INDEX.gauge().set(ledger.exposed() as f64);
+        meters::STOCKS.gauge().set(ledger.listed() as f64);
+        meters::FRONTENDS.gauge().set(ledger.frontends() as f64);
+        meters::SHUNNED_FRONTENDS.gauge().set(ledger.shunned() as f64);
+        let serves = ledger.serving(self.clock.now()) == Serving::Yes;
+        meters::SERVING.gauge().set(f64::from(u8::from(serves)));
+    }
+
     /// Takes a published batch, and replies once it is exposed.
     pub(crate) async fn publish(self: &Arc<Self>, batch: PublishBatch) -> Result<PublishReply, ApiError> {
         let catalog = Arc::clone(self);
@@ -105,13 +118,17 @@ impl Catalog {
             ApiError::new(ErrorKind::Overloaded, "too many publishes wait already; send it again later")
         })?;
         let shutdown = self.shutdown.clone();
-        let task = self.tasks.spawn(async move {
+        let work = async move {
             let _permit = permit;
             tokio::select! {
                 reply = change => reply,
                 () = shutdown.cancelled() => Err(stopping()),
             }
-        });
+        };
+        let task = match Origin::current() {
+            Some(origin) => self.tasks.spawn(origin.scope(work)),
+            None => self.tasks.spawn(work),
+        };
         task.await.unwrap_or_else(|error| Err(self.fail(anyhow!("a publish ended in a fault: {error}"))))
     }
 
@@ -121,7 +138,7 @@ impl Catalog {
         let (applied, base) = {
             let ledger = self.read();
             if !ledger.takes_batch(&batch)? {
-                counter!("bazaar_catalog_publish_gaps_total").increment(1);
+                meters::PUBLISH_GAPS.counter().increment(1);
                 return Ok(ledger.reply(Vec::new(), self.clock.now()));
             }
             let fresh = entries_after(&batch.entries, ledger.applied());
@@ -135,9 +152,9 @@ impl Catalog {
             // A write to the log of a small database that is not synced: too short to be worth another thread.
             let started = std::time::Instant::now();
             store.write(&change).map_err(|error| self.fail(error.into()))?;
-            histogram!("bazaar_catalog_write_seconds").record(started.elapsed());
+            meters::WRITE_SECONDS.histogram().record(started.elapsed());
         }
-        counter!("bazaar_catalog_applied_items_total").increment(items as u64);
+        meters::APPLIED_ITEMS.counter().increment(items as u64);
         self.expose(change).await;
         Ok(self.read().reply(decided.statuses, self.clock.now()))
     }
@@ -198,13 +215,18 @@ impl Catalog {
                 () = tokio::time::sleep_until(wake_at.into()) => {}
             }
         }
-        histogram!("bazaar_catalog_exposure_seconds").record(started.elapsed());
+        meters::EXPOSURE_SECONDS.histogram().record(started.elapsed());
         if waits_for_acks {
-            histogram!("bazaar_catalog_ack_wait_seconds").record(started.elapsed());
+            meters::ACK_WAIT_SECONDS.histogram().record(started.elapsed());
         }
         let index = self.read().exposed();
-        gauge!("bazaar_catalog_exposed_index").set(index as f64);
-        tracing::debug!(index, "a batch is exposed");
+        let (id, took) = (RequestId::current(), started.elapsed());
+        let request = id.as_ref().map(RequestId::as_str);
+        if remarks::is_slow(took) && remarks::may_remark() {
+            tracing::warn!(request, index, took_ms = took.as_millis() as u64, "a batch was exposed slowly");
+        } else {
+            tracing::debug!(request, index, "a batch is exposed");
+        }
     }
 
     /// Reports what the catalog cannot go on after: [`crate::run`] ends with it.

@@ -4,13 +4,13 @@ mod admin;
 mod describe;
 mod reads;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use axum::{Router, extract::State, http::uri::Authority};
 use bazaar_domain::internal::{
     InventorySnapshot, PublishBatch, PublishReply, SubscribeReply, SubscribeRequest, UnsubscribeRequest,
 };
-use bazaar_service::{ApiFailure, Record, describe::Routes, http};
+use bazaar_service::{ApiFailure, Record, describe::Routes, http, process::note_disk};
 
 use crate::{catalog::Catalog, leader::Leader};
 
@@ -25,10 +25,16 @@ pub(crate) struct Parts {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) leader: Arc<Leader>,
     pub(crate) shutdown: tokio_util::sync::CancellationToken,
+    pub(crate) data: PathBuf,
 }
 
 /// All routes of the listener.
 pub(crate) fn routes(parts: Parts) -> Router {
+    let measured = parts.clone();
+    let measure = move || {
+        note_disk(&measured.data);
+        measured.catalog.look();
+    };
     let routes = Routes::default()
         .get("/stocks", describe::list(), reads::list)
         .get("/stocks/{name}", describe::lookup(), reads::lookup)
@@ -40,7 +46,7 @@ pub(crate) fn routes(parts: Parts) -> Router {
         .post("/unsubscribe", describe::unsubscribe(), unsubscribe)
         .post("/admin/stocks", describe::change_listing(), admin::change_listing)
         .with_state(parts);
-    http::edge(routes.with_liveness_and_metrics().into_router(describe::ABOUT))
+    http::edge(routes.with_liveness_and_metrics_of(measure).into_router(describe::ABOUT))
 }
 
 async fn publish(

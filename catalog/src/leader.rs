@@ -14,7 +14,7 @@ use bazaar_domain::{
     config::ClusterConfig,
     internal::{LeaseGrant, LeaseRequest, SubmitListings, Submitted},
 };
-use bazaar_service::{CallError, Caller};
+use bazaar_service::{CallError, Caller, RequestId};
 use futures::{
     future::join_all,
     stream::{FuturesUnordered, StreamExt},
@@ -164,7 +164,7 @@ impl Leader {
     async fn submit(&self, request: &SubmitListings, timeout: Duration) -> Result<Submitted, CallError> {
         let url = self.known().and_then(|id| self.url(id, "listings"));
         let url = url.ok_or_else(|| CallError::Answered(no_leader()))?;
-        let answer = self.caller.post(&url, request, timeout, None).await;
+        let answer = self.caller.post(&url, request, timeout, RequestId::current().as_ref()).await;
         if let Err(CallError::Answered(ApiError { leader: Some(leader), .. })) = &answer {
             self.believe(Some(*leader));
         }

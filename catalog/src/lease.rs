@@ -2,11 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use metrics::{counter, gauge};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::{catalog::Catalog, leader::Leader, ledger::Serving};
+use crate::{catalog::Catalog, leader::Leader, ledger::Serving, meters::LEASE_FAILURES};
 
 /// Pause before the lease is asked for again after nobody gave one.
 const RETRY_PAUSE: Duration = Duration::from_millis(30);
@@ -21,15 +20,12 @@ pub(crate) async fn keep(catalog: Arc<Catalog>, leader: Arc<Leader>, every: Dura
     while shutdown.run_until_cancelled(renew(&catalog, &leader, incarnation, &mut ticks)).await.is_some() {
         let (serving, shunned) = {
             let ledger = catalog.read();
-            gauge!("bazaar_catalog_frontends_count").set(ledger.frontends() as f64);
             (ledger.serving(catalog.clock.now()), ledger.shunned())
         };
-        gauge!("bazaar_catalog_shunned_frontends_count").set(shunned as f64);
         if shunned > shunned_before {
             tracing::warn!(shunned, "a frontend acknowledges too slowly, or not at all: it gets no lease for a while");
         }
         shunned_before = shunned;
-        gauge!("bazaar_catalog_serving_count").set(if serving == Serving::Yes { 1.0 } else { 0.0 });
         if serving != before {
             log_change(serving, leader.known());
             before = serving;
@@ -53,7 +49,7 @@ async fn renew(catalog: &Catalog, leader: &Leader, incarnation: u64, ticks: &mut
             );
         }
         None => {
-            counter!("bazaar_catalog_lease_failures_total").increment(1);
+            LEASE_FAILURES.counter().increment(1);
             // An election takes a fraction of a second, and lookups wait for its end.
             ticks.reset_after(RETRY_PAUSE);
         }

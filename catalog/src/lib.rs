@@ -11,6 +11,7 @@ mod initial;
 mod leader;
 mod lease;
 pub mod ledger;
+pub mod meters;
 mod push;
 pub mod store;
 
@@ -52,7 +53,7 @@ pub async fn run(
     options: Options,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    bazaar_service::http::metrics_handle();
+    bazaar_service::meters::begin(&[meters::METRICS, bazaar_service::meters::DATA]);
     let data = DataDir::open(&options.data, DATA_KIND, DATA_FORMAT)?;
     let (store, copy) = RocksStore::open(&data.path().join("copy"))?;
     tracing::info!(applied = copy.applied, stocks = copy.stocks.len(), data = %data.path().display(), "the catalog starts");
@@ -69,7 +70,8 @@ pub async fn run(
     let mut lease = tasks.spawn(lease::keep(Arc::clone(&catalog), Arc::clone(&leader), every, shutdown.clone()));
     tasks.spawn(initial::list_stocks(Arc::clone(&catalog), Arc::clone(&leader), options.stocks, shutdown.clone()));
     tasks.close();
-    let parts = http::Parts { catalog: Arc::clone(&catalog), leader, shutdown: shutdown.clone() };
+    let parts =
+        http::Parts { catalog: Arc::clone(&catalog), leader, shutdown: shutdown.clone(), data: data.path().to_owned() };
     let served = serve(listener, http::routes(parts), HttpLimits::default(), shutdown.clone());
     let result = tokio::select! {
         biased;

@@ -135,6 +135,21 @@ impl Cache {
         self.entries.is_some()
     }
 
+    /// Stocks that are here now.
+    pub fn len(&self) -> usize {
+        self.entries.as_ref().map_or(0, LruCache::len)
+    }
+
+    /// Whether no stock is here.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Stocks that may be here at a time.
+    pub fn capacity(&self) -> usize {
+        self.entries.as_ref().map_or(0, |entries| entries.cap().get())
+    }
+
     /// What happened so far.
     pub fn counts(&self) -> CacheCounts {
         self.counts

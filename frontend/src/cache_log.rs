@@ -36,7 +36,7 @@ impl CacheLog {
     /// Hands a line to the writer.
     pub(crate) fn append(&self, names: Vec<StockName>) {
         if self.lines.try_send(names).is_err() {
-            metrics::counter!("bazaar_frontend_cache_log_dropped_lines_total").increment(1);
+            crate::meters::CACHE_LOG_DROPPED.counter().increment(1);
         }
     }
 }

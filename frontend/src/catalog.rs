@@ -12,7 +12,10 @@ use bazaar_domain::{
     config::ReadConsistency,
     internal::headers,
 };
-use bazaar_service::{CallError, Caller, RequestId};
+use bazaar_service::{
+    CallError, Caller, Origin, RequestId,
+    traces::{Span, TRACEPARENT},
+};
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
@@ -154,7 +157,12 @@ impl Catalog {
     async fn ask(&self, path: &str, consistency: Consistency, id: &RequestId) -> Result<(HeaderMap, Bytes), Refusal> {
         let query = if consistency == Consistency::Stale { "?consistency=stale" } else { "" };
         let url = format!("http://{}{path}{query}", self.address);
-        let request = self.caller.http().get(url).timeout(LOOKUP_TIMEOUT).header(headers::REQUEST_ID, id.0.clone());
+        let mut request = self.caller.http().get(url).timeout(LOOKUP_TIMEOUT).header(headers::REQUEST_ID, id.0.clone());
+        // It ends with this call, however that ends.
+        let span = Span::call("ask the catalog", Origin::current().and_then(|origin| origin.trace));
+        if let Some(span) = &span {
+            request = request.header(TRACEPARENT, span.point().header());
+        }
         let called = async {
             let mut response = request.send().await?;
             let head = std::mem::take(response.headers_mut());

@@ -18,7 +18,7 @@ use bazaar_service::{ApiFailure, Record, http};
 use serde::Serialize;
 
 use crate::{
-    http::{App, json, path_stock},
+    http::{App, json, path_stock, probes},
     legacy,
 };
 
@@ -28,6 +28,7 @@ pub(crate) fn routes(app: Arc<App>) -> Router {
         .route("/invalidation", post(invalidate))
         .route("/invalidation/{name}", post(drop_one))
         .route("/rm", get(legacy::remove))
+        .route("/readyz", get(probes::readyz))
         .with_state(app);
     http::edge(routes.merge(http::liveness()))
 }

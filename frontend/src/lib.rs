@@ -11,13 +11,14 @@ mod internal;
 mod lease;
 mod legacy;
 mod lookup;
+pub mod meters;
 mod streams;
 
 use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
 use bazaar_domain::config::ClusterConfig;
-use bazaar_service::{Caller, Clock, HttpLimits, ended_early, http::metrics_handle, serve, serve_express};
+use bazaar_service::{Caller, Clock, HttpLimits, ended_early, serve, serve_express};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -25,7 +26,7 @@ use crate::{
     cache_log::CacheLog,
     catalog::Catalog,
     gateway::Gateway,
-    http::{App, Timings, express::PublicExpress},
+    http::{App, Timings, answers::Answers, express::PublicExpress},
     lease::LeaseKeeper,
     lookup::Lookups,
     streams::Streams,
@@ -47,8 +48,7 @@ pub struct Listeners {
 /// # Errors
 /// If the cache log cannot be opened, or a listener has no address.
 pub async fn run(listeners: Listeners, config: Arc<ClusterConfig>, shutdown: CancellationToken) -> Result<()> {
-    // Meters that are made before the registry would count nowhere.
-    metrics_handle();
+    bazaar_service::meters::begin(&[meters::METRICS]);
     let clock = Clock::start();
     let catalog = Catalog::new(Caller::new(), config.catalog.service.clone(), config.frontend.read_consistency);
     let log = match &config.frontend.cache_log {
@@ -60,7 +60,8 @@ pub async fn run(listeners: Listeners, config: Arc<ClusterConfig>, shutdown: Can
     let internal_address = advertised(&listeners.internal, config.frontend.internal_advertised.as_deref())?;
     let lease = LeaseKeeper::new(Arc::clone(&lookups), Caller::new(), Arc::clone(&config), internal_address);
     let streams = Arc::new(Streams::new(gateway.clone(), shutdown.clone()));
-    let app = Arc::new(App { lookups, catalog, gateway, streams: Arc::clone(&streams), timings: Timings::new() });
+    let (timings, answers) = (Timings::new(), Answers::new());
+    let app = Arc::new(App { lookups, catalog, gateway, streams: Arc::clone(&streams), timings, answers });
 
     let public_limits = HttpLimits { connections_max: config.frontend.connections_max, ..HttpLimits::default() };
     let limits = HttpLimits::default();

@@ -13,13 +13,14 @@ use bazaar_domain::{
     internal::{InvalidationAck, InvalidationBatch, SubscribeReply},
 };
 use bazaar_service::{Clock, RequestId};
-use metrics::{Counter, counter};
+use metrics::Counter;
 use tokio::sync::watch;
 
 use crate::{
     cache::{Cache, CacheCounts, Lookup, Sharing, StockAnswer, Ticket},
     cache_log::CacheLog,
     catalog::{Catalog, Consistency, Fetched},
+    meters,
 };
 
 /// How a lookup was answered, as the `X-Cache` header says it.
@@ -97,12 +98,12 @@ impl Lookups {
     pub(crate) fn new(cache_size: usize, clock: Clock, catalog: Catalog, log: Option<CacheLog>) -> Self {
         let shelf = Shelf { cache: Cache::new(cache_size), flights: HashMap::new() };
         let counters = Counters {
-            hits: counter!("bazaar_frontend_cache_hits_total"),
-            misses: counter!("bazaar_frontend_cache_misses_total"),
-            bypasses: counter!("bazaar_frontend_cache_bypasses_total"),
-            invalidations: counter!("bazaar_frontend_cache_invalidations_total"),
-            refused_fills: counter!("bazaar_frontend_cache_refused_fills_total"),
-            lease_lapses: counter!("bazaar_frontend_cache_lease_lapses_total"),
+            hits: meters::CACHE_HITS.counter(),
+            misses: meters::CACHE_MISSES.counter(),
+            bypasses: meters::CACHE_BYPASSES.counter(),
+            invalidations: meters::CACHE_INVALIDATIONS.counter(),
+            refused_fills: meters::CACHE_REFUSED_FILLS.counter(),
+            lease_lapses: meters::CACHE_LEASE_LAPSES.counter(),
         };
         Self {
             shelf: Mutex::new(shelf),
@@ -136,6 +137,13 @@ impl Lookups {
     /// The end of the present lease.
     pub(crate) fn leased_until(&self) -> Option<Moment> {
         self.change(|shelf, now| shelf.cache.leased_until(now))
+    }
+
+    /// Measures what is not counted as it happens.
+    pub(crate) fn look(&self) {
+        meters::CACHE_LEASED.gauge().set(f64::from(u8::from(self.leased_until().is_some())));
+        meters::CACHE_ENTRIES.gauge().set(self.shelf().cache.len() as f64);
+        meters::CACHE_CAPACITY.gauge().set(self.shelf().cache.capacity() as f64);
     }
 
     /// Looks a stock up.
@@ -178,7 +186,13 @@ impl Lookups {
     /// The catalog's push: these stocks are about to change.
     pub(crate) fn invalidate(&self, batch: &InvalidationBatch) -> InvalidationAck {
         self.counters.invalidations.increment(1);
-        tracing::debug!(index = batch.index, stocks = batch.names.len(), "stocks are about to change");
+        let id = RequestId::current();
+        tracing::debug!(
+            request = id.as_ref().map(RequestId::as_str),
+            index = batch.index,
+            stocks = batch.names.len(),
+            "stocks are about to change"
+        );
         self.change(|shelf, now| shelf.cache.invalidate(self.frontend, batch, now))
     }
 

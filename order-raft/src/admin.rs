@@ -17,7 +17,7 @@ use crate::{
     backup,
     describe::{self, LOG_ENTRIES_MAX},
     http::standing_routes,
-    joining,
+    joining, meters,
     node::Node,
     raft_types::{Entry, LogId},
     state_machine::books::{StockRecord, StoreFault},
@@ -44,7 +44,8 @@ pub fn routes(node: Arc<Node>) -> Router {
         .get("/admin/founding", describe::founding(), founding_view)
         .post("/admin/founding", describe::founding_step(), founding_step)
         .with_state(Arc::clone(&node));
-    routes.merge(standing_routes(node)).with_liveness_and_metrics().into_router(describe::ADMIN)
+    let routes = routes.merge(standing_routes(Arc::clone(&node)));
+    routes.with_liveness_and_metrics_of(move || meters::look(&node)).into_router(describe::ADMIN)
 }
 
 fn data(value: Value) -> Answer {

@@ -1,6 +1,6 @@
 //! The service listener: trades, order reads, leases, health. Routes and handlers only.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Router,
@@ -19,6 +19,7 @@ use bazaar_service::{
     ApiFailure, Payload, Query, Record, RequestId,
     describe::Routes,
     payload::{is_media_type, parse_object},
+    remarks,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -58,13 +59,14 @@ async fn ping(State(node): Shared) -> impl IntoResponse {
 }
 
 async fn ready(State(node): Shared) -> Response {
-    let health = node.health();
-    if health.ready {
-        (StatusCode::OK, "ready\n").into_response()
-    } else {
-        ApiFailure::new(ErrorKind::NoLeader, "this replica neither leads with a quorum nor follows a leader")
-            .into_response()
+    if node.health().ready {
+        return (StatusCode::OK, "ready\n").into_response();
     }
+    // A leader knows best why it is not ready; others lack a leader.
+    let reason = node.admit().err().filter(|error| error.kind != ErrorKind::NotLeader);
+    let reason = reason.map(|error| ApiError { outcome: None, ..error });
+    let otherwise = || ApiError::new(ErrorKind::NoLeader, "no leader is known; an election is under way");
+    ApiFailure(reason.unwrap_or_else(otherwise)).into_response()
 }
 
 async fn submit_trades(State(node): Shared, id: axum::Extension<RequestId>, request: Request) -> Response {
@@ -129,8 +131,14 @@ async fn submit(node: &Node, id: &RequestId, trades: Vec<Trade>) -> Result<Submi
         return Err(ApiFailure::invalid(format!("send 1 to {BATCH_TRADES_MAX} trades at a time")));
     }
     let count = trades.len();
+    let started = Instant::now();
     let submitted = node.submit(Items::Trades(trades)).await?;
-    tracing::debug!(request = id.as_str(), index = submitted.log_index, count, "trades are answered");
+    let (request, index, took) = (id.as_str(), submitted.log_index, started.elapsed());
+    if remarks::is_slow(took) && remarks::may_remark() {
+        tracing::warn!(request, index, count, took_ms = took.as_millis() as u64, "trades were answered slowly");
+    } else {
+        tracing::debug!(request, index, count, "trades are answered");
+    }
     Ok(submitted)
 }
 

@@ -3,14 +3,15 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use bazaar_domain::{ApiError, Command, ErrorKind, Listing, Trade, TradeFate, internal::Submitted};
+use bazaar_service::{Origin, traces::Span};
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use metrics::histogram;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     gate::{Gate, sleep_until},
     intake::{Effect, Event, Intake, ItemKind, ProposalKey, RequestKey},
+    meters,
     node::OrderRaft,
     raft_types::{AppliedCommand, LogCommand},
 };
@@ -45,6 +46,8 @@ impl Items {
 pub struct Submission {
     /// Its items.
     pub items: Items,
+    /// Whose request it is, for logs and traces.
+    pub origin: Option<Origin>,
     /// Where its answer goes.
     pub reply: oneshot::Sender<Result<Submitted, ApiError>>,
 }
@@ -54,7 +57,7 @@ type Proposal = BoxFuture<'static, (ProposalKey, Result<(u64, AppliedCommand), S
 struct Shell {
     raft: OrderRaft,
     intake: Intake,
-    items: BTreeMap<RequestKey, Items>,
+    items: BTreeMap<RequestKey, (Items, Option<Origin>)>,
     replies: BTreeMap<RequestKey, oneshot::Sender<Result<Submitted, ApiError>>>,
     proposals: FuturesUnordered<Proposal>,
     /// When each applied entry began to wait for its release, by index.
@@ -78,6 +81,7 @@ pub async fn run(
         applied_at: BTreeMap::new(),
         next_request: 0,
     };
+    let waiting = meters::WAITING_REQUESTS.gauge();
     let mut changed = gate.watch();
     let mut term = gate.term();
     shell.step(Event::Leading(term.is_some()));
@@ -99,6 +103,7 @@ pub async fn run(
             }
             () = sleep_until(wake) => {}
         }
+        waiting.set(shell.replies.len() as f64);
         match shell.intake.waits_for() {
             Some(_) => shell.step(Event::Released(gate.released())),
             None => shell.applied_at.clear(),
@@ -111,7 +116,7 @@ impl Shell {
         let request = self.next_request;
         self.next_request += 1;
         let (kind, items) = (submission.items.kind(), submission.items.len());
-        self.items.insert(request, submission.items);
+        self.items.insert(request, (submission.items, submission.origin));
         self.replies.insert(request, submission.reply);
         self.step(Event::Submit { request, kind, items });
     }
@@ -136,7 +141,7 @@ impl Shell {
                 Effect::Propose { proposal, kind, requests } => self.propose(proposal, kind, &requests),
                 Effect::Answer { request, index, decisions } => {
                     if let Some(applied) = self.applied_at.remove(&index) {
-                        histogram!("bazaar_order_release_seconds").record(applied.elapsed());
+                        meters::RELEASE_SECONDS.histogram().record(applied.elapsed());
                     }
                     self.reply(request, Ok(Submitted { log_index: index, decisions }));
                 }
@@ -159,8 +164,11 @@ impl Shell {
     fn propose(&mut self, proposal: ProposalKey, kind: ItemKind, requests: &[RequestKey]) {
         let mut trades = Vec::new();
         let mut listings = Vec::new();
+        let mut origins = Vec::with_capacity(requests.len());
         for request in requests {
-            match self.items.remove(request).expect("a waiting request has its items") {
+            let (items, origin) = self.items.remove(request).expect("a waiting request has its items");
+            origins.extend(origin);
+            match items {
                 Items::Trades(items) if trades.is_empty() => trades = items,
                 Items::Trades(items) => trades.extend(items),
                 Items::Listings(items) => listings.extend(items),
@@ -170,12 +178,22 @@ impl Shell {
             ItemKind::Trades => Command::Trades(trades),
             ItemKind::Listings => Command::Listings(listings),
         });
+        let span = Span::part("propose", origins.iter().filter_map(|origin| origin.trace.clone()));
+        let shared = origins.first().map(|first| Origin::shared(first, origins.len() - 1, span.as_ref()));
+        if let Some(shared) = shared.as_ref().filter(|_| origins.len() > 1 && tracing::enabled!(tracing::Level::DEBUG))
+        {
+            for origin in &origins {
+                tracing::debug!(request = origin.id.as_str(), travels_as = shared.id.as_str(), "shares a log entry");
+            }
+        }
+        let command = command.with_origin(shared);
         let raft = self.raft.clone();
         self.proposals.push(Box::pin(async move {
             let started = Instant::now();
             let result = raft.client_write(command).await;
-            histogram!("bazaar_order_propose_seconds").record(started.elapsed());
+            meters::PROPOSE_SECONDS.histogram().record(started.elapsed());
             let result = result.map(|written| (written.log_id.index, written.data)).map_err(|error| error.to_string());
+            end_propose(span, &result);
             (proposal, result)
         }));
     }
@@ -183,6 +201,15 @@ impl Shell {
     fn reply(&mut self, request: RequestKey, result: Result<Submitted, ApiError>) {
         // Nobody waits any more if the caller went away; the entry stands all the same.
         let _ = self.replies.remove(&request).expect("each request is answered once").send(result);
+    }
+}
+
+/// Ends the span of a proposal.
+fn end_propose(span: Option<Span>, result: &Result<(u64, AppliedCommand), String>) {
+    let Some(mut span) = span else { return };
+    match result {
+        Ok((index, _)) => span.set("bazaar.log_index", i64::try_from(*index).unwrap_or(i64::MAX)),
+        Err(error) => span.fail(error.clone()),
     }
 }
 

@@ -22,6 +22,7 @@ pub mod intake_task;
 pub mod joining;
 pub mod log_store;
 pub mod members;
+pub mod meters;
 pub mod network;
 pub mod node;
 pub mod preference;

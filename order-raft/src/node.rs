@@ -1,6 +1,7 @@
 //! The order node: the only owner of Raft, and the only place where trades are proposed and reads are confirmed.
 
 use std::{
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
@@ -11,7 +12,7 @@ use bazaar_domain::{
     config::ClusterConfig,
     internal::{LeaseGrant, OrderRead, OrderReadAnswer, Submitted},
 };
-use bazaar_service::Caller;
+use bazaar_service::{Caller, Origin};
 use openraft::{Raft, ReadPolicy, async_runtime::watch::WatchReceiver};
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
@@ -55,6 +56,8 @@ pub struct Node {
     pub state: Arc<State>,
     /// The log.
     pub log: LogStore,
+    /// The data directory.
+    pub data: PathBuf,
     /// The release gate.
     pub gate: Arc<Gate>,
     /// What happened lately.
@@ -108,12 +111,14 @@ impl Node {
     pub async fn submit(&self, items: Items) -> Result<Submitted, ApiError> {
         self.admit()?;
         let (reply, answer) = oneshot::channel();
-        self.submissions.try_send(Submission { items, reply }).map_err(|error| match error {
-            TrySendError::Full(_) => overloaded(),
-            TrySendError::Closed(_) => {
-                ApiError::new(ErrorKind::NoLeader, "this replica is stopping").with_outcome(TradeFate::NotApplied)
-            }
-        })?;
+        self.submissions.try_send(Submission { items, origin: Origin::current(), reply }).map_err(
+            |error| match error {
+                TrySendError::Full(_) => overloaded(),
+                TrySendError::Closed(_) => {
+                    ApiError::new(ErrorKind::NoLeader, "this replica is stopping").with_outcome(TradeFate::NotApplied)
+                }
+            },
+        )?;
         answer.await.map_err(|_| {
             ApiError::new(ErrorKind::OutcomeUnknown, "the replica is stopping; send it again with the same key")
                 .with_outcome(TradeFate::Unknown)
@@ -265,8 +270,5 @@ impl Node {
         for (kind, what) in describe(&before, &after) {
             self.events.note(kind, after.term, what);
         }
-        metrics::gauge!("bazaar_order_is_leader").set(if leads.is_some() { 1.0 } else { 0.0 });
-        metrics::gauge!("bazaar_order_term").set(after.term as f64);
-        metrics::gauge!("bazaar_order_applied_index").set(after.applied.map_or(0, |id| id.index) as f64);
     }
 }

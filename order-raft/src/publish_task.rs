@@ -9,14 +9,14 @@ use bazaar_domain::{
     ErrorKind,
     internal::{ItemStatus, PublishBatch, PublishReply},
 };
-use bazaar_service::{CallError, Caller, Clock};
+use bazaar_service::{CallError, Caller, Clock, Origin, remarks, traces::Span};
 use futures::future::{BoxFuture, OptionFuture};
-use metrics::histogram;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     gate::{Gate, sleep_until},
+    meters,
     publish::{Effect, Event, Publisher, first_divergence},
     state_machine::{State, index_of, recent::RecentEntry},
 };
@@ -132,13 +132,45 @@ fn start(context: &Context, caller: &Caller, effect: Effect) -> Started {
                 entries: sent.iter().map(|entry| entry.published.clone()).collect(),
             };
             let url = format!("{}/orders", context.catalog);
+            let origins: Vec<&Origin> = sent.iter().filter_map(|entry| entry.origin.as_deref()).collect();
+            let span = Span::call("publish", origins.iter().filter_map(|origin| origin.trace.clone()));
+            let shared = origins.first().map(|first| Origin::shared(first, origins.len() - 1, span.as_ref()));
             Started::Call(Box::pin(async move {
                 let started = Instant::now();
-                let result = caller.post(&url, &batch, timeout, None).await;
-                histogram!("bazaar_order_publish_seconds").record(started.elapsed());
+                let posted = caller.post(&url, &batch, timeout, shared.as_ref().map(|origin| &origin.id));
+                let result = match &shared {
+                    Some(origin) => origin.scope(posted).await,
+                    None => posted.await,
+                };
+                meters::PUBLISH_SECONDS.histogram().record(started.elapsed());
+                remark(shared.as_ref(), &batch, &result, started.elapsed());
+                end_publish(span, &result);
                 (sent, result)
             }))
         }
+    }
+}
+
+/// Says which log entries, and so whose trades, a publish carried that was slow or failed.
+fn remark(shared: Option<&Origin>, batch: &PublishBatch, result: &Result<PublishReply, CallError>, took: Duration) {
+    if batch.entries.is_empty() || (result.is_ok() && !remarks::is_slow(took)) || !remarks::may_remark() {
+        return;
+    }
+    tracing::warn!(
+        request = shared.map(|origin| origin.id.as_str()),
+        after = batch.previous,
+        through = batch.through,
+        error = result.as_ref().err().map(ToString::to_string),
+        took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        "a publish to the catalog was slow or failed"
+    );
+}
+
+fn end_publish(span: Option<Span>, result: &Result<PublishReply, CallError>) {
+    if let Some(mut span) = span
+        && let Err(error) = result
+    {
+        span.fail(error.to_string());
     }
 }
 
@@ -146,6 +178,7 @@ fn answered(sent: &[Arc<RecentEntry>], result: Result<PublishReply, CallError>) 
     let reply = match result {
         Ok(reply) => reply,
         Err(error) => {
+            meters::PUBLISH_FAILURES.counter().increment(1);
             tracing::debug!(%error, "the catalog could not be told");
             return match error {
                 CallError::Answered(refusal) if refusal.kind == ErrorKind::WrongCluster => Event::Foreign,
@@ -157,7 +190,7 @@ fn answered(sent: &[Arc<RecentEntry>], result: Result<PublishReply, CallError>) 
         sent.iter().map(|entry| (entry.published.index, &entry.statuses[..])).collect();
     let diverged = first_divergence(&ours, &reply.statuses);
     if let Some((index, ours, theirs)) = diverged {
-        metrics::counter!("bazaar_order_divergences_total").increment(1);
+        meters::DIVERGENCES.counter().increment(1);
         tracing::error!(index, ?ours, ?theirs, "the catalog decided differently; it gets the inventory anew");
     }
     Event::Replied { reply, diverged: diverged.is_some() }

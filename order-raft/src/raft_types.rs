@@ -1,20 +1,42 @@
 //! The one place where openraft's types are named: everything else in this crate uses these aliases (ADR 0002).
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bazaar_domain::{Command, ReplicaId, codec, order::Decision};
+use bazaar_service::Origin;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// The content of a log entry: one encoded [`Command`], made once by the leader and carried as the same bytes to
 /// its own log, to the followers and to theirs.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogCommand(pub Bytes);
+#[derive(Clone, Serialize, Deserialize)]
+pub struct LogCommand {
+    /// The encoded command: all that is stored and sent.
+    pub bytes: Bytes,
+    /// Whose requests it carries, for logs and traces: known only to the leader that proposed it, while it has the entry
+    /// in memory. Nothing is decided by it.
+    #[serde(skip)]
+    pub origin: Option<Arc<Origin>>,
+}
+
+impl PartialEq for LogCommand {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for LogCommand {}
 
 impl LogCommand {
     /// Encodes a command.
     pub fn encode(command: &Command) -> Self {
-        Self(codec::encode(command).into())
+        Self { bytes: codec::encode(command).into(), origin: None }
+    }
+
+    /// The same command with the origin of its requests.
+    #[must_use]
+    pub fn with_origin(self, origin: Option<Origin>) -> Self {
+        Self { origin: origin.map(Arc::new), ..self }
     }
 
     /// Reads the command back.
@@ -22,13 +44,13 @@ impl LogCommand {
     /// # Errors
     /// If the bytes are not a command that this build knows.
     pub fn decode(&self) -> Result<Command, codec::DecodeError> {
-        codec::decode(&self.0)
+        codec::decode(&self.bytes)
     }
 }
 
 impl fmt::Debug for LogCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.0.len())
+        write!(f, "{} bytes", self.bytes.len())
     }
 }
 

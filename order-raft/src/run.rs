@@ -12,7 +12,8 @@ use bazaar_domain::{ReplicaId, config::ClusterConfig};
 use bazaar_service::{
     Caller, Clock, HttpLimits,
     data_dir::DataDir,
-    http::{edge, metrics_handle},
+    http::edge,
+    meters::{self, DATA},
     serve,
     start::print_error,
 };
@@ -37,6 +38,7 @@ use crate::{
     identity::{Identity, LOG_FOLDER},
     intake_task, joining,
     log_store::{LogOwner, LogStore},
+    meters::METRICS,
     network::{PeerBacking, PeerIdentity, PeerNetwork, Sightings, SnapshotNews, serve_peers},
     node::Node,
     publish_task,
@@ -88,7 +90,7 @@ pub async fn run(
     options: Options,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    metrics_handle();
+    meters::begin(&[METRICS, DATA]);
     let data = DataDir::open(&options.data, DATA_KIND, DATA_FORMAT)?;
     let mut identity = Identity::establish(data.path(), options.id, options.bootstrap.as_deref())?;
     if identity.cluster_id.is_none() {
@@ -171,6 +173,7 @@ async fn start(
         raft: raft.clone(),
         state: Arc::clone(&state),
         log,
+        data: data.to_owned(),
         gate: Arc::clone(&gate),
         events: Arc::clone(&events),
         submissions,

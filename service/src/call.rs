@@ -7,7 +7,7 @@ use bazaar_domain::{ApiError, api::ErrorBody, codec, internal::headers};
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{http::RequestId, tls};
+use crate::{http::RequestId, origin::Origin, tls, traces::TRACEPARENT};
 
 /// How long a connection between our processes may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -99,7 +99,10 @@ impl Default for Caller {
 }
 
 /// Sends a request and reads the whole body of a successful answer.
-async fn answer(request: reqwest::RequestBuilder) -> Result<Bytes, CallError> {
+async fn answer(mut request: reqwest::RequestBuilder) -> Result<Bytes, CallError> {
+    if let Some(trace) = Origin::current_trace() {
+        request = request.header(TRACEPARENT, trace.header());
+    }
     let response = request.send().await?;
     let status = response.status();
     let bytes = response.bytes().await?;

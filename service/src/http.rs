@@ -1,6 +1,6 @@
 //! The edge that every listener shares: request ids, error forms, unknown paths, liveness and metrics.
 
-use std::{future::Future, sync::OnceLock};
+use std::{sync::OnceLock, time::Instant};
 
 use axum::{
     Router,
@@ -15,7 +15,13 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
-use crate::failure::{ApiFailure, problem_response};
+use crate::{
+    failure::{ApiFailure, problem_response},
+    origin::Origin,
+    process,
+    remarks::{Seen, remark},
+    traces::{Span, TRACEPARENT, TracePoint},
+};
 
 /// Largest header that is taken. The server beneath stops reading at about the same size, but not exactly there.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
@@ -25,10 +31,6 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 /// The id that follows a request through all hops (`X-Request-Id`): the client's own, or a new UUIDv7.
 #[derive(Debug, Clone)]
 pub struct RequestId(pub HeaderValue);
-
-tokio::task_local! {
-    static CURRENT: RequestId;
-}
 
 impl RequestId {
     /// A new id.
@@ -44,14 +46,9 @@ impl RequestId {
         fits.then(|| Self(own.clone()))
     }
 
-    /// Runs `work` as part of the request with this id.
-    pub(crate) fn scope<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
-        CURRENT.scope(self.clone(), work)
-    }
-
     /// The id of the request that this task serves, if it serves one.
     pub fn current() -> Option<Self> {
-        CURRENT.try_with(Clone::clone).ok()
+        Origin::current().map(|origin| origin.id)
     }
 
     /// The id under which this request travels on together with `others` more.
@@ -72,13 +69,23 @@ impl RequestId {
 /// Wraps a listener's routes: unknown paths and methods answer in the contract's form, a panic answers 500, every
 /// answer carries its request id, and an error is rendered as RFC 9457 when the client asks for it.
 pub fn edge(routes: Router) -> Router {
+    edge_of(routes, false)
+}
+
+/// The same for a listener that clients come to: some of their requests begin a trace, if there are traces, and all that
+/// fail are told of in the log.
+pub fn public_edge(routes: Router) -> Router {
+    edge_of(routes, true)
+}
+
+fn edge_of(routes: Router, is_public: bool) -> Router {
     routes
         .fallback(|| async { ApiFailure::new(ErrorKind::NotFound, "no such path; docs/http.md lists them") })
         .method_not_allowed_fallback(|| async {
             ApiFailure::new(ErrorKind::MethodNotAllowed, "this path does not take that method")
         })
         .layer(CatchPanicLayer::custom(|_panic: Box<dyn std::any::Any + Send>| fault()))
-        .layer(middleware::from_fn(carry_request_id))
+        .layer(middleware::from_fn(move |request, next| carry_request_id(request, next, is_public)))
 }
 
 /// Whether requests get spans, which is so at the log level `debug`. Only the router makes them.
@@ -91,7 +98,7 @@ pub(crate) fn fault() -> Response {
     ApiFailure::new(ErrorKind::Internal, "a fault in this service; it is logged").into_response()
 }
 
-async fn carry_request_id(mut request: Request, next: Next) -> Response {
+async fn carry_request_id(mut request: Request, next: Next, is_public: bool) -> Response {
     let header_bytes: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if header_bytes > HEADER_BYTES_MAX {
         return ApiFailure::new(ErrorKind::HeaderTooLarge, "the request's header is larger than 64 KiB")
@@ -102,10 +109,21 @@ async fn carry_request_id(mut request: Request, next: Next) -> Response {
         .headers()
         .get(header::ACCEPT)
         .is_some_and(|accept| accept.as_bytes().windows(24).any(|part| part == b"application/problem+json"));
-    let span =
+    let log_span =
         tracing::debug_span!("request", id = id.as_str(), method = %request.method(), path = request.uri().path());
     request.extensions_mut().insert(id.clone());
-    let mut response = id.scope(next.run(request).instrument(span)).await;
+    let from = request.headers().get(TRACEPARENT).and_then(|header| TracePoint::read(header.as_bytes()));
+    let begins = is_public && !matches!(request.uri().path(), "/livez" | "/readyz");
+    let span = match from {
+        Some(from) => Span::serve("request", &from),
+        None => begins.then(|| Span::begin("request")).flatten(),
+    };
+    let origin = Origin::of(id.clone()).within(span.as_ref());
+    let (method, target, started) = (request.method().clone(), request.uri().clone(), Instant::now());
+    let mut response = origin.scope(next.run(request).instrument(log_span)).await;
+    let seen = Seen { is_public, method: method.as_str(), path: target.path(), took: started.elapsed() };
+    remark(&origin, &seen, &response);
+    finish(span, &id, method.as_str(), target.path(), &response);
     if wants_problem && let Some(error) = response.extensions().get::<ApiError>() {
         let mut problem = problem_response(error);
         for (name, value) in response.headers() {
@@ -119,9 +137,33 @@ async fn carry_request_id(mut request: Request, next: Next) -> Response {
     response
 }
 
+/// Says in a request's span what it was and how it ended, and ends it.
+pub(crate) fn finish(span: Option<Span>, id: &RequestId, method: &str, path: &str, response: &Response) {
+    let Some(mut span) = span else { return };
+    span.set("http.request.method", method.to_owned());
+    span.set("url.path", path.to_owned());
+    span.set("http.response.status_code", i64::from(response.status().as_u16()));
+    span.set("request.id", id.as_str().to_owned());
+    if response.status().is_server_error() {
+        let error = response.extensions().get::<ApiError>();
+        span.fail(error.map_or("a fault", |error| error.kind.as_str()));
+    }
+}
+
 /// `GET /livez` (the process runs) and `GET /metrics`, for admin listeners.
 pub fn liveness_and_metrics() -> Router {
-    liveness().route("/metrics", get(|| async { metrics_handle().render() }))
+    liveness_and_metrics_of(|| {})
+}
+
+/// The same for a process that has more to measure whenever somebody asks.
+pub fn liveness_and_metrics_of(measure: impl Fn() + Clone + Send + Sync + 'static) -> Router {
+    let metrics = async move || {
+        measure();
+        let mut text = metrics_handle().render();
+        process::render(&mut text);
+        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+    };
+    liveness().route("/metrics", get(metrics))
 }
 
 /// `GET /livez`: the process runs and answers. It never depends on Raft.
@@ -133,6 +175,7 @@ pub fn liveness() -> Router {
 pub fn metrics_handle() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE.get_or_init(|| {
+        process::note_start();
         let seconds =
             [0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
         let counts = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0, 4_096.0, 8_192.0];

@@ -18,6 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     express::{self, Express, Head, Left},
     http::{self, RequestId},
+    meters::{CONNECTIONS, REFUSED_CONNECTIONS},
     stall::StallLimited,
 };
 
@@ -102,6 +103,7 @@ pub async fn serve_express<E: Express>(
                 connections.spawn(serve_connection(stream, express.clone(), server, slot));
             }
             Err(_) => {
+                REFUSED_CONNECTIONS.counter().increment(1);
                 if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
                     connections.spawn(refuse(stream, permit));
                 }
@@ -139,7 +141,25 @@ struct Server {
     shutdown: CancellationToken,
 }
 
+/// Counts a connection for as long as it lives.
+struct Open(metrics::Gauge);
+
+impl Open {
+    fn count() -> Self {
+        let open = CONNECTIONS.gauge();
+        open.increment(1);
+        Self(open)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}
+
 async fn serve_connection<E: Express>(mut stream: TcpStream, express: E, server: Server, _slot: OwnedSemaphorePermit) {
+    let _open = Open::count();
     // Without this, Nagle's algorithm and delayed acks together stall small answers for 40 ms.
     let _ = stream.set_nodelay(true);
     if !E::IS_ON || http::makes_spans() {

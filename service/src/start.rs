@@ -19,7 +19,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::http::metrics_handle;
+use crate::{
+    http::metrics_handle,
+    remarks::{SLOW_REQUEST_MS_DEFAULT, set_slow_ms},
+    traces::Traces,
+};
 
 /// Open files and sockets that a process asks the system for.
 const OPEN_FILES_WANTED: u64 = 65_536;
@@ -36,6 +40,15 @@ pub struct CommonArgs {
     /// How log lines are written to standard error.
     #[arg(long, env = "BAZAAR_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+    /// Requests that take this long or longer get a log line, in milliseconds; 0 switches that off.
+    #[arg(long, env = "BAZAAR_SLOW_REQUEST_MS", default_value_t = SLOW_REQUEST_MS_DEFAULT, value_name = "MS")]
+    pub slow_request_ms: u64,
+    /// An OpenTelemetry collector that takes OTLP over HTTP, such as `http://127.0.0.1:4318`. Without it there are no traces.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+    /// Which part of the requests is traced, 0 to 1, of those that come without a trace of their own.
+    #[arg(long, env = "BAZAAR_TRACE_RATIO", default_value_t = 0.01, value_name = "RATIO")]
+    pub trace_ratio: f64,
     /// Which log lines are written, e.g. `info` or `warn,bazaar_order_raft=debug`.
     #[arg(long, env = "BAZAAR_LOG", default_value = "info,openraft=error", value_name = "FILTER")]
     pub log: String,
@@ -121,7 +134,14 @@ where
             let shutdown = CancellationToken::new();
             cancel_on_signal(shutdown.clone())?;
             tokio::spawn(upkeep_metrics());
-            run(shutdown).await
+            set_slow_ms(common.slow_request_ms);
+            let endpoint = common.otlp_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty());
+            let traces = endpoint.map(|endpoint| Traces::start(endpoint, common.trace_ratio)).transpose()?;
+            let result = run(shutdown).await;
+            if let Some(traces) = traces {
+                traces.stop().await;
+            }
+            result
         })
     });
     match result {

@@ -371,6 +371,28 @@ impl Cluster {
         format!("http://{}", self.address(replica_port(id) + 2))
     }
 
+    /// `http://host:port` of each listener of a process that speaks HTTP.
+    pub fn http_urls(&self, name: Name) -> Vec<String> {
+        let listeners: &[u16] = match name {
+            Name::Catalog => &[0],
+            Name::Frontend(_) => &[0, 1, 2],
+            Name::Replica(_) => &[0, 2],
+        };
+        listeners.iter().map(|listener| format!("http://{}", self.address(first_port(name) + listener))).collect()
+    }
+
+    /// Starts all processes with these variables, and waits until they are ready.
+    ///
+    /// # Errors
+    /// If something does not start.
+    pub async fn launch_with(&mut self, variables: &[&str]) -> Result<()> {
+        let prefix: Vec<&str> = ["env"].into_iter().chain(variables.iter().copied()).collect();
+        for name in self.names() {
+            self.launch_under(&prefix, name, true)?;
+        }
+        self.wait_all_ready().await
+    }
+
     /// Where a process shows its metrics.
     pub fn metrics_url(&self, name: Name) -> String {
         let offset = match name {

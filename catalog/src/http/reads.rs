@@ -13,11 +13,13 @@ use bazaar_domain::{
     internal::headers,
 };
 use bazaar_service::{ApiFailure, Query};
-use metrics::counter;
 use serde::{Deserialize, Serialize};
 
 use super::Parts;
-use crate::ledger::{Reading, Serving};
+use crate::{
+    ledger::{Reading, Serving},
+    meters::REFUSED_LOOKUPS,
+};
 
 /// How current an answer must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -130,8 +132,7 @@ fn read_headers<T>(reading: &Reading<T>, consistency: Option<Consistency>) -> Re
         }
         extra.insert(HeaderName::from_static(headers::CONSISTENCY), HeaderValue::from_static("stale"));
     } else {
-        refuse_unless_current(reading.serving)
-            .inspect_err(|_| counter!("bazaar_catalog_refused_lookups_total").increment(1))?;
+        refuse_unless_current(reading.serving).inspect_err(|_| REFUSED_LOOKUPS.counter().increment(1))?;
     }
     let cacheable = if reading.cacheable && !is_stale { "yes" } else { "no" };
     extra.insert(HeaderName::from_static(headers::CACHEABLE), HeaderValue::from_static(cacheable));

@@ -21,19 +21,20 @@ use bazaar_domain::{
     internal::{OrderRead, OrderReadAnswer},
     order::Decision,
 };
-use bazaar_service::{Caller, Clock, RequestId};
+use bazaar_service::{Caller, Clock, Origin};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::JoinHandle,
 };
 
 use self::words::{Answer, Work};
+use crate::meters;
 
 /// Work on its way into the gateway's task.
 struct Submission {
     work: Work,
-    /// The client's request, for the logs of those who see the work later.
-    id: Option<RequestId>,
+    /// The client's request, for the logs and the spans of those who see the work later.
+    origin: Option<Origin>,
     reply: oneshot::Sender<Result<Answer, ApiError>>,
     /// Held until the work is answered, whether or not its client still waits.
     room: OwnedSemaphorePermit,
@@ -45,6 +46,7 @@ pub(crate) struct Gateway {
     inbox: mpsc::Sender<Submission>,
     /// One permit for each trade or read that may wait at a time.
     room: Arc<Semaphore>,
+    waiting_max: usize,
 }
 
 impl Gateway {
@@ -53,7 +55,7 @@ impl Gateway {
         let waiting_max = config.frontend.queued_trades_max.clamp(1, Semaphore::MAX_PERMITS);
         let (inbox, submissions) = mpsc::channel(waiting_max);
         let task = tokio::spawn(shell::Shell::new(config, caller, clock).run(submissions));
-        (Self { inbox, room: Arc::new(Semaphore::new(waiting_max)) }, task)
+        (Self { inbox, room: Arc::new(Semaphore::new(waiting_max)), waiting_max }, task)
     }
 
     /// Trades once, whatever happens on the way.
@@ -100,16 +102,22 @@ impl Gateway {
         }
     }
 
+    /// Measures what is not counted as it happens.
+    pub(crate) fn look(&self) {
+        meters::GATEWAY_WAITING.gauge().set((self.waiting_max - self.room.available_permits()) as f64);
+        meters::GATEWAY_WAITING_MAX.gauge().set(self.waiting_max as f64);
+    }
+
     async fn submit(&self, work: Work) -> Result<Answer, ApiError> {
         let items = u32::try_from(work.waiting()).unwrap_or(u32::MAX);
         let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(items) else {
-            metrics::counter!("bazaar_frontend_gateway_overloaded_total").increment(1);
+            meters::GATEWAY_OVERLOADED.counter().increment(1);
             return Err(ApiError::new(ErrorKind::Overloaded, "too many requests wait for the order leader; try again"));
         };
         let (reply, answer) = oneshot::channel();
         let is_trade = matches!(work, Work::Trade(_) | Work::Batch(_));
         // There is room: each message holds at least one permit, and the channel takes as many as there are permits.
-        if self.inbox.try_send(Submission { work, id: RequestId::current(), reply, room }).is_err() {
+        if self.inbox.try_send(Submission { work, origin: Origin::current(), reply, room }).is_err() {
             return Err(ApiError::new(ErrorKind::NoLeader, "this frontend is stopping; try again"));
         }
         answer.await.unwrap_or_else(|_| Err(stopped(is_trade)))

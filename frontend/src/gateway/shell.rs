@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     future::Future,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,8 +13,8 @@ use bazaar_domain::{
     config::ClusterConfig,
     internal::{OrderReadAnswer, SubmitTrades, Submitted},
 };
-use bazaar_service::{CallError, Caller, Clock, RequestId};
-use metrics::{Counter, Histogram, counter, gauge, histogram};
+use bazaar_service::{CallError, Caller, Clock, Origin, RequestId, remarks, traces::Span};
+use metrics::{Counter, Histogram};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot},
     task::JoinSet,
@@ -24,6 +25,7 @@ use super::{
     machine::{Machine, Settings},
     words::{Answer, Effect, Event, Reply, Request, WorkId},
 };
+use crate::meters;
 
 /// Most submissions taken into the machine in one step.
 const ARRIVALS_PER_STEP_MAX: usize = 1_024;
@@ -46,9 +48,56 @@ impl Addresses {
 
 struct Pending {
     arrived: Instant,
-    id: Option<RequestId>,
+    origin: Option<Origin>,
+    /// The origin of the shared request that carried it last.
+    shared: Option<Arc<Origin>>,
+    /// How many requests have carried it: more than one if earlier ones failed.
+    attempts: u32,
     reply: oneshot::Sender<Result<Answer, ApiError>>,
     _room: OwnedSemaphorePermit,
+}
+
+impl Pending {
+    /// Says what became of a work that was slow, failed or is traced: the line that leads from a client's request to the
+    /// shared ones, which are all that the leader and the catalog see.
+    fn remark(&self, result: &Result<Answer, ApiError>) {
+        let (Some(origin), took) = (&self.origin, self.arrived.elapsed()) else { return };
+        if let Some(trace) = &origin.trace {
+            let shared = self.shared.as_ref().and_then(|shared| shared.trace.as_ref());
+            Span::note("gateway", trace, took, shared);
+        }
+        if self.attempts == 0 {
+            // It went nowhere: the request's own line says all.
+            return;
+        }
+        let failed = result.as_ref().err().filter(|error| error.code >= 500);
+        if (failed.is_none() && !remarks::is_slow(took)) || !remarks::may_remark() {
+            return;
+        }
+        tracing::warn!(
+            request = origin.id.as_str(),
+            travelled_as = self.shared.as_ref().map(|shared| shared.id.as_str()),
+            attempts = self.attempts,
+            kind = failed.map(|error| error.kind.as_str()),
+            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            "work for the order leader was slow or failed"
+        );
+    }
+}
+
+/// Ends the span of a request to the leader, and says how the request ended if it failed.
+fn end_call(span: Option<Span>, leader: ReplicaId, shared: Option<&Origin>, result: &Result<Reply, CallError>) {
+    let failure = result.as_ref().err().map(ToString::to_string);
+    if let Some(error) = failure.as_deref().filter(|_| remarks::may_remark()) {
+        let request = shared.map(|origin| origin.id.as_str());
+        tracing::info!(request, error, leader, "a request to the order leader failed and is sent again");
+    }
+    let Some(mut span) = span else { return };
+    span.set("bazaar.leader", leader.to_string());
+    span.set("request.id", shared.map_or("", |origin| origin.id.as_str()).to_owned());
+    if let Some(error) = failure {
+        span.fail(error);
+    }
 }
 
 struct Meters {
@@ -87,12 +136,12 @@ impl Shell {
         let addresses = config.replicas.iter();
         let addresses = addresses.map(|replica| (replica.id, Addresses::of(&replica.service.to_string())));
         let meters = Meters {
-            sent_trades: counter!("bazaar_frontend_gateway_sent_trades_total"),
-            sent_requests: counter!("bazaar_frontend_gateway_sent_trade_requests_total"),
-            queue: histogram!("bazaar_frontend_gateway_queue_seconds"),
-            call: histogram!("bazaar_frontend_gateway_call_seconds"),
-            failed_calls: counter!("bazaar_frontend_gateway_failed_calls_total"),
-            new_leaders: counter!("bazaar_frontend_gateway_new_leaders_total"),
+            sent_trades: meters::GATEWAY_SENT_TRADES.counter(),
+            sent_requests: meters::GATEWAY_SENT_REQUESTS.counter(),
+            queue: meters::GATEWAY_QUEUE_SECONDS.histogram(),
+            call: meters::GATEWAY_CALL_SECONDS.histogram(),
+            failed_calls: meters::GATEWAY_FAILED_CALLS.counter(),
+            new_leaders: meters::GATEWAY_NEW_LEADERS.counter(),
         };
         Self {
             machine: Machine::new(settings),
@@ -139,9 +188,10 @@ impl Shell {
     fn take_in(&mut self, arrivals: &mut Vec<Submission>) -> Event {
         let mut works = Vec::with_capacity(arrivals.len());
         let arrived = Instant::now();
-        for Submission { work, id, reply, room } in arrivals.drain(..) {
+        for Submission { work, origin, reply, room } in arrivals.drain(..) {
             self.next_work += 1;
-            self.pending.insert(self.next_work, Pending { arrived, id, reply, _room: room });
+            let pending = Pending { arrived, origin, shared: None, attempts: 0, reply, _room: room };
+            self.pending.insert(self.next_work, pending);
             works.push((self.next_work, work));
         }
         Event::Arrived(works)
@@ -162,22 +212,39 @@ impl Shell {
                 {
                     self.meters.queue.record(first.arrived.elapsed());
                 }
-                let result = self.call(replica, request, timeout, self.shared_id(&works));
-                self.tasks.spawn(async move { Event::CallDone { call, result: result.await } });
+                let (shared, span) = self.share(&works);
+                let result = self.call(replica, request, timeout, shared.as_ref().map(|origin| origin.id.clone()));
+                self.tasks.spawn(async move {
+                    let result = match &shared {
+                        Some(origin) => origin.scope(result).await,
+                        None => result.await,
+                    };
+                    end_call(span, replica, shared.as_deref(), &result);
+                    Event::CallDone { call, result }
+                });
             }
         }
     }
 
-    /// The id under which these works travel together: the first one's, and how many more there are.
-    fn shared_id(&self, works: &[WorkId]) -> Option<RequestId> {
-        let id_of = |work: &WorkId| self.pending.get(work).and_then(|pending| pending.id.as_ref());
-        let shared = works.first().and_then(id_of)?.shared_with(works.len() - 1);
-        if tracing::enabled!(tracing::Level::DEBUG) {
-            for id in works.iter().filter_map(id_of) {
-                tracing::debug!(request = id.as_str(), travels_as = shared.as_str(), "goes to the order leader");
+    /// The origin under which these works travel together, and the span of their request, if one of them is traced.
+    fn share(&mut self, works: &[WorkId]) -> (Option<Arc<Origin>>, Option<Span>) {
+        let origin_of = |work: &WorkId| self.pending.get(work).and_then(|pending| pending.origin.as_ref());
+        let traces = works.iter().filter_map(origin_of).filter_map(|origin| origin.trace.clone());
+        let span = Span::call("call the order leader", traces);
+        let first = works.first().and_then(origin_of);
+        let shared = first.map(|first| Arc::new(Origin::shared(first, works.len() - 1, span.as_ref())));
+        if let Some(shared) = shared.as_ref().filter(|_| tracing::enabled!(tracing::Level::DEBUG)) {
+            for id in works.iter().filter_map(origin_of).map(|origin| &origin.id) {
+                tracing::debug!(request = id.as_str(), travels_as = shared.id.as_str(), "goes to the order leader");
             }
         }
-        Some(shared)
+        for work in works {
+            if let Some(pending) = self.pending.get_mut(work) {
+                pending.shared.clone_from(&shared);
+                pending.attempts += 1;
+            }
+        }
+        (shared, span)
     }
 
     fn call(
@@ -220,6 +287,7 @@ impl Shell {
             view.address.clone_from(&self.addresses[&view.leader].service);
         }
         if let Some(pending) = self.pending.remove(&id) {
+            pending.remark(&result);
             // A client that went away takes no answer, which changes nothing.
             let _ = pending.reply.send(result);
         }
@@ -242,9 +310,8 @@ impl Shell {
     }
 
     fn note(&self, event: &Event) {
-        if let Event::CallDone { result: Err(error), .. } = event {
+        if let Event::CallDone { result: Err(_), .. } = event {
             self.meters.failed_calls.increment(1);
-            tracing::debug!(%error, leader = self.leader, "a request to the order leader failed and is sent again");
         }
     }
 
@@ -260,7 +327,7 @@ impl Shell {
             }
             None => tracing::info!(replica = self.leader, "this order leader is lost; looking for the next"),
         }
-        gauge!("bazaar_frontend_gateway_leader_id").set(leader.unwrap_or(0) as f64);
+        meters::GATEWAY_LEADER_ID.gauge().set(leader.unwrap_or(0) as f64);
         self.leader = leader;
     }
 }

@@ -45,12 +45,14 @@ impl Express for PublicExpress {
     }
 
     async fn answer(&self, request: ExpressRequest, id: &RequestId) -> Response {
-        match request {
+        let response = match request {
             ExpressRequest::Lookup(name) => {
                 either(answer_stock(&self.0, name, Consistency::Current, id, &HeaderMap::new()).await)
             }
             ExpressRequest::Trade(key, body) => trade_answered(&self.0, key, body).await,
-        }
+        };
+        self.0.answers.count(&response);
+        response
     }
 }
 

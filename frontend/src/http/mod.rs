@@ -1,5 +1,6 @@
 //! The public routes, and what all handlers share.
 
+pub(crate) mod answers;
 mod describe;
 mod docs;
 pub(crate) mod express;
@@ -21,14 +22,14 @@ use axum::{
 };
 use bazaar_domain::{StockName, internal::headers};
 use bazaar_service::{ApiFailure, RequestId, describe::Routes, http};
-use metrics::{Histogram, histogram};
+use metrics::Histogram;
 use serde::Serialize;
 
 pub(crate) use self::{
     orders::one_order,
     stocks::{ConsistencyQuery, answer_stock, look_up, stock_response},
 };
-use crate::{catalog::Catalog, gateway::Gateway, legacy, lookup::Lookups, streams::Streams};
+use crate::{catalog::Catalog, gateway::Gateway, legacy, lookup::Lookups, meters, streams::Streams};
 
 /// What the handlers work with.
 pub(crate) struct App {
@@ -37,6 +38,7 @@ pub(crate) struct App {
     pub(crate) gateway: Gateway,
     pub(crate) streams: Arc<Streams>,
     pub(crate) timings: Timings,
+    pub(crate) answers: answers::Answers,
 }
 
 /// How long requests take, by type.
@@ -53,7 +55,7 @@ pub(crate) struct Timings {
 
 impl Timings {
     pub(crate) fn new() -> Self {
-        let of = |request: &'static str| histogram!("bazaar_frontend_request_seconds", "type" => request);
+        let of = |request: &'static str| meters::REQUEST_SECONDS.histogram_of(&[request]);
         Self {
             lookup: of("lookup"),
             list: of("list"),
@@ -101,14 +103,19 @@ pub(crate) fn public_routes(app: Arc<App>) -> Router {
         .post("/order", describe::older_trade(), legacy::trade_form)
         .get("/leader", describe::leader(), probes::leader)
         .get("/readyz", describe::readyz(), probes::readyz)
-        .with_state(app);
-    http::edge(routes.with_liveness().into_router(describe::ABOUT).merge(docs::routes()))
+        .with_state(Arc::clone(&app));
+    let routes = routes.with_liveness().into_router(describe::ABOUT).merge(docs::routes());
+    answers::counted(http::public_edge(routes), app)
 }
 
 /// The routes of the admin listener.
 pub(crate) fn admin_routes(app: Arc<App>) -> Router {
-    let routes = Router::new().route("/readyz", get(probes::readyz)).with_state(app);
-    http::edge(routes.merge(http::liveness_and_metrics()))
+    let routes = Router::new().route("/readyz", get(probes::readyz)).with_state(Arc::clone(&app));
+    let measure = move || {
+        app.lookups.look();
+        app.gateway.look();
+    };
+    http::edge(routes.merge(http::liveness_and_metrics_of(measure)))
 }
 
 /// A JSON answer.

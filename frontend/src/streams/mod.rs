@@ -54,8 +54,8 @@ impl Streams {
             slots: Arc::new(Semaphore::new(STREAMS_MAX)),
             page_reads: Semaphore::new(PAGE_READS_MAX),
             shutdown,
-            open: gauge!("bazaar_frontend_streams_open"),
-            sent: counter!("bazaar_frontend_stream_events_total"),
+            open: meters::STREAMS_OPEN.gauge(),
+            sent: meters::STREAM_EVENTS.counter(),
         }
     }
 

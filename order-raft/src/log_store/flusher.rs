@@ -10,9 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use metrics::{counter, histogram};
-
-use crate::disk;
+use crate::{disk, meters};
 
 /// Most waiters that are queued; past that, whoever appends waits for the disk.
 const FLUSH_WAITERS_MAX: usize = 16_384;
@@ -130,13 +128,13 @@ fn flush(fatal: &Fatal, sync: &mut impl FnMut() -> Result<(), String>) -> io::Re
     fatal.check()?;
     let started = Instant::now();
     let result = sync();
-    histogram!("bazaar_log_fsync_seconds").record(started.elapsed().as_secs_f64());
+    meters::LOG_FSYNC_SECONDS.histogram().record(started.elapsed().as_secs_f64());
     result.map_err(|message| fatal.report(message))
 }
 
 fn count(callbacks: usize) {
-    counter!("bazaar_log_flushes_total").increment(1);
-    histogram!("bazaar_log_callbacks_per_flush").record(f64::from(u32::try_from(callbacks).unwrap_or(u32::MAX)));
+    meters::LOG_FLUSHES.counter().increment(1);
+    meters::LOG_CALLBACKS.histogram().record(f64::from(u32::try_from(callbacks).unwrap_or(u32::MAX)));
 }
 
 #[cfg(test)]

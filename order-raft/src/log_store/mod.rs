@@ -18,7 +18,6 @@ mod tests;
 use std::{fmt::Debug, io, ops::RangeBounds, path::Path, sync::Arc, time::Instant};
 
 use futures::{Stream, TryStreamExt, stream};
-use metrics::histogram;
 use openraft::{
     RaftLogReader,
     storage::{IOFlushed, LogState, RaftLogStorage},
@@ -222,7 +221,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     {
         let started = Instant::now();
         self.store.append(entries)?;
-        histogram!("bazaar_log_append_seconds").record(started.elapsed());
+        crate::meters::LOG_APPEND_SECONDS.histogram().record(started.elapsed());
         self.store.flush(Box::new(move |result| callback.io_completed(result)));
         Ok(())
     }

@@ -14,7 +14,7 @@ pub(crate) fn blank(term: u64, index: u64) -> Entry {
 }
 
 pub(crate) fn normal(term: u64, index: u64, payload_bytes: usize) -> Entry {
-    let payload = EntryPayload::Normal(LogCommand(Bytes::from(vec![7; payload_bytes])));
+    let payload = EntryPayload::Normal(LogCommand { bytes: Bytes::from(vec![7; payload_bytes]), origin: None });
     Entry { log_id: log_id(term, index), payload }
 }
 

@@ -10,7 +10,6 @@ use std::{
 };
 
 use futures::{Stream, StreamExt, stream};
-use metrics::histogram;
 use openraft::{
     RPCTypes, RaftNetworkFactory, StorageError,
     base::{BoxFuture, BoxStream},
@@ -307,7 +306,7 @@ impl Append {
         match answer {
             Ok(Answer::Append(response)) => {
                 if let Some(sent) = self.sent {
-                    histogram!("bazaar_order_replicate_seconds").record(sent.elapsed());
+                    crate::meters::REPLICATE_SECONDS.histogram().record(sent.elapsed());
                 }
                 append_item(response, self.previous, self.last)
             }

@@ -1,9 +1,14 @@
 //! openraft's view of the state. It only delegates.
 
-use std::{io, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use bazaar_service::traces::Span;
 use futures::{Stream, StreamExt};
-use metrics::histogram;
 use openraft::{
     EntryPayload, RaftSnapshotBuilder,
     storage::{EntryResponder, RaftStateMachine, Snapshot},
@@ -11,7 +16,8 @@ use openraft::{
 
 use super::State;
 use crate::{
-    raft_types::{LogId, SnapshotMeta, StoredMembership, TypeConfig},
+    meters::APPLY_SECONDS,
+    raft_types::{LogCommand, LogId, SnapshotMeta, StoredMembership, TypeConfig},
     snapshot_dir::SnapshotDir,
 };
 
@@ -63,7 +69,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 let entries: Vec<_> = chunk.iter().map(|(entry, _)| entry).collect();
                 let started = Instant::now();
                 let answers = self.state.apply(&entries).map_err(io::Error::other)?;
-                histogram!("bazaar_order_apply_seconds").record(started.elapsed());
+                let took = started.elapsed();
+                APPLY_SECONDS.histogram().record(took);
+                note_spans(&chunk, took);
                 for ((_, responder), answer) in std::mem::replace(&mut chunk, rest).into_iter().zip(answers) {
                     if let Some(responder) = responder {
                         responder.send(answer);
@@ -105,13 +113,24 @@ impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
     }
 }
 
+/// Notes in the traces of these entries, if there are any, that they were applied.
+fn note_spans(chunk: &[EntryResponder<TypeConfig>], took: Duration) {
+    for (entry, _) in chunk {
+        if let EntryPayload::Normal(LogCommand { origin: Some(origin), .. }) = &entry.payload
+            && let Some(trace) = &origin.trace
+        {
+            Span::note("apply", trace, took, None);
+        }
+    }
+}
+
 /// How many entries from the front go into one write: at least one.
 fn one_write(chunk: &[EntryResponder<TypeConfig>]) -> usize {
     let mut bytes = 0;
     let small = chunk.iter().take_while(|(entry, _)| {
         let fits = bytes < APPLY_BYTES;
         if let EntryPayload::Normal(command) = &entry.payload {
-            bytes += command.0.len();
+            bytes += command.bytes.len();
         }
         fits
     });

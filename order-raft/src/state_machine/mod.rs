@@ -9,8 +9,10 @@ pub mod store;
 mod tests;
 
 use std::{
+    fs,
     path::Path,
     sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -93,6 +95,12 @@ impl State {
     pub fn reaches(&self) -> Option<u64> {
         let checkpoint = self.generations.newest_checkpoint().and_then(|(position, _)| position.last_applied);
         self.position().last_applied.max(checkpoint).map(|id| id.index)
+    }
+
+    /// How long ago the newest snapshot was taken.
+    pub fn snapshot_age(&self) -> Option<Duration> {
+        let (_, folder) = self.generations.newest_checkpoint()?;
+        fs::metadata(folder.join("CURRENT")).ok()?.modified().ok()?.elapsed().ok()
     }
 
     /// The members that were in force at the applied position.
@@ -201,12 +209,13 @@ impl State {
                         Vec::new()
                     }
                     EntryPayload::Normal(command) => {
-                        let command = command.decode().map_err(|error| {
+                        let decoded = command.decode().map_err(|error| {
                             StoreFault(format!("log entry {} cannot be applied: {error}", entry.log_id.index))
                         })?;
                         let AppliedEntry { decisions, published: items, statuses } =
-                            applier.apply(entry.log_id.index, command)?;
-                        published.push(RecentEntry { published: items, statuses });
+                            applier.apply(entry.log_id.index, decoded)?;
+                        let origin = command.origin.clone();
+                        published.push(RecentEntry { published: items, statuses, origin });
                         decisions
                     }
                 };

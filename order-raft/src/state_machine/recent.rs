@@ -4,6 +4,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use bazaar_domain::internal::{ItemStatus, PublishedEntry};
+use bazaar_service::Origin;
 
 /// Items (trades and listing changes) kept at most.
 const RECENT_ITEMS_MAX: usize = 131_072;
@@ -15,6 +16,8 @@ pub struct RecentEntry {
     pub published: PublishedEntry,
     /// What our state machine made of it.
     pub statuses: Vec<ItemStatus>,
+    /// Whose requests it carries, if this replica proposed it.
+    pub origin: Option<Arc<Origin>>,
 }
 
 /// The newest applied entries that carry items.
@@ -94,7 +97,7 @@ mod tests {
             change: ListingChange::Restock { quantity: 1 },
         };
         let items = vec![PublishedItem::Listing(listing); items];
-        RecentEntry { published: PublishedEntry { index, items }, statuses: Vec::new() }
+        RecentEntry { published: PublishedEntry { index, items }, statuses: Vec::new(), origin: None }
     }
 
     fn indexes(recent: &RecentEntries, previous: u64, items_max: usize) -> Option<(Vec<u64>, u64)> {

@@ -78,10 +78,10 @@ impl Routes {
         self.described(HttpMethod::Get, "/livez", livez())
     }
 
-    /// `GET /livez` and `GET /metrics`, for admin listeners.
+    /// `GET /livez` and `GET /metrics`, for admin listeners; `measure` is called whenever somebody asks for the metrics.
     #[must_use]
-    pub fn with_liveness_and_metrics(mut self) -> Self {
-        self.router = self.router.merge(http::liveness_and_metrics());
+    pub fn with_liveness_and_metrics_of(mut self, measure: impl Fn() + Clone + Send + Sync + 'static) -> Self {
+        self.router = self.router.merge(http::liveness_and_metrics_of(measure));
         self.described(HttpMethod::Get, "/livez", livez()).described(HttpMethod::Get, "/metrics", metrics())
     }
 
@@ -113,7 +113,7 @@ fn livez() -> Operation {
 }
 
 fn metrics() -> Operation {
-    let lines = Body::new("text/plain; charset=utf-8", text());
+    let lines = Body::new("text/plain; version=0.0.4", text());
     Operation::new("metrics", "probes", "Metrics in the form of Prometheus").answers("The metrics.", lines)
 }
 

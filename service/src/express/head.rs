@@ -4,7 +4,10 @@ use axum::http::{HeaderValue, header};
 use bazaar_domain::internal::headers;
 
 use super::Express;
-use crate::http::RequestId;
+use crate::{
+    http::RequestId,
+    traces::{TRACEPARENT, TracePoint},
+};
 
 /// Most headers of a request; browsers send more than programs do, and go to the server.
 const HEADERS_MAX: usize = 16;
@@ -31,13 +34,23 @@ pub struct Head<'a> {
     /// `Idempotency-Key`.
     pub idempotency_key: Option<&'a [u8]>,
     request_id: Option<&'a [u8]>,
+    traceparent: Option<&'a [u8]>,
     content_length: Option<usize>,
     has_host: bool,
 }
 
-/// The request at the beginning of `bytes`, its id, and where it ends. `None` if it is not for the express way, or is not
-/// there whole.
-pub(super) fn request<E: Express>(bytes: &[u8], routes: &E) -> Option<(E::Request, RequestId, usize)> {
+/// A request that was taken in.
+pub(super) struct Taken<R> {
+    pub(super) request: R,
+    pub(super) id: RequestId,
+    /// The trace that it is part of, if its sender says so.
+    pub(super) trace: Option<TracePoint>,
+    /// Where it ends.
+    pub(super) end: usize,
+}
+
+/// The request at the beginning of `bytes`. `None` if it is not for the express way, or is not there whole.
+pub(super) fn request<E: Express>(bytes: &[u8], routes: &E) -> Option<Taken<E::Request>> {
     let mut parsed = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut parsed);
     let Ok(httparse::Status::Complete(body_start)) = request.parse(bytes) else { return None };
@@ -48,7 +61,15 @@ pub(super) fn request<E: Express>(bytes: &[u8], routes: &E) -> Option<(E::Reques
         None => RequestId::fresh(),
         Some(own) => RequestId::of(&HeaderValue::from_bytes(own).ok()?)?,
     };
-    Some((routes.read(&head, body)?, id, end))
+    let trace = head.traceparent.and_then(TracePoint::read);
+    Some(Taken { request: routes.read(&head, body)?, id, trace, end })
+}
+
+/// Method and target of a request that was taken in, for those who tell about it.
+pub(super) fn first_line(request: &[u8]) -> (&str, &str) {
+    let line = request.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let mut words = std::str::from_utf8(line).unwrap_or_default().split(' ');
+    (words.next().unwrap_or_default(), words.next().unwrap_or_default())
 }
 
 fn head<'a>(request: &httparse::Request<'_, 'a>) -> Option<Head<'a>> {
@@ -63,6 +84,7 @@ fn head<'a>(request: &httparse::Request<'_, 'a>) -> Option<Head<'a>> {
         content_type: None,
         idempotency_key: None,
         request_id: None,
+        traceparent: None,
         content_length: None,
         has_host: false,
     };
@@ -86,6 +108,7 @@ fn take<'a>(head: &mut Head<'a>, header: &httparse::Header<'a>) -> Option<()> {
         (header::CONTENT_TYPE.as_str(), &mut head.content_type),
         (headers::IDEMPOTENCY_KEY, &mut head.idempotency_key),
         (headers::REQUEST_ID, &mut head.request_id),
+        (TRACEPARENT, &mut head.traceparent),
     ] {
         if is(name) {
             return once(place, header.value);
@@ -93,6 +116,7 @@ fn take<'a>(head: &mut Head<'a>, header: &httparse::Header<'a>) -> Option<()> {
     }
     let changes_nothing = is("user-agent")
         || is("accept-encoding")
+        || is("tracestate")
         || is("accept") && matches!(header.value, b"*/*" | b"application/json")
         || is("connection") && header.value.eq_ignore_ascii_case(b"keep-alive");
     changes_nothing.then_some(())

@@ -10,11 +10,15 @@ mod head;
 mod tests;
 mod writer;
 
-use std::{future::Future, io, panic::AssertUnwindSafe, time::Duration};
+use std::{
+    future::Future,
+    io,
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
 
 use axum::response::Response;
 use futures::FutureExt;
-use metrics::counter;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
@@ -22,7 +26,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use self::head::{Head, Method};
-use crate::http::{RequestId, fault};
+use crate::{
+    http::{RequestId, fault, finish},
+    meters::EXPRESS_REQUESTS,
+    origin::Origin,
+    remarks::{Seen, is_remarkable, remark},
+    traces::Span,
+};
 
 /// Room that a connection has for a request at the start.
 const BUFFER_BYTES: usize = 4 * 1024;
@@ -62,7 +72,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     E: Express,
 {
-    let answered = counter!("bazaar_express_requests_total");
+    let answered = EXPRESS_REQUESTS.counter();
     let stopping = shutdown.cancelled();
     tokio::pin!(stopping);
     let (mut unread, mut answer) = (Vec::with_capacity(BUFFER_BYTES), Vec::with_capacity(BUFFER_BYTES));
@@ -79,13 +89,24 @@ where
         }
         let mut taken = 0;
         while taken < unread.len() {
-            let Some((request, id, end)) = head::request(&unread[taken..], routes) else {
+            let Some(head::Taken { request, id, trace, end }) = head::request(&unread[taken..], routes) else {
                 return Ok(Left::ForServer(unread.split_off(taken)));
             };
+            let bytes = &unread[taken..taken + end];
             taken += end;
-            let work = AssertUnwindSafe(id.scope(routes.answer(request, &id)));
+            let started = Instant::now();
+            let span = trace.map_or_else(|| Span::begin("request"), |from| Span::serve("request", &from));
+            let origin = Origin::of(id.clone()).within(span.as_ref());
+            let work = AssertUnwindSafe(origin.scope(routes.answer(request, &id)));
             let response = work.catch_unwind().await.unwrap_or_else(|_panic| fault());
             answered.increment(1);
+            let took = started.elapsed();
+            if span.is_some() || is_remarkable(&response, took) {
+                let (method, target) = head::first_line(bytes);
+                let path = target.split('?').next().unwrap_or_default();
+                remark(&origin, &Seen { is_public: true, method, path, took }, &response);
+                finish(span, &id, method, path, &response);
+            }
             let is_last = shutdown.is_cancelled();
             writer::write(response, &id, is_last, &mut answer).await?;
             timeout(idle_timeout, stream.write_all(&answer)).await??;
