@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use bazaar_domain::{
-    ApiError, IdempotencyKey, Quantity, Side, StockName,
+    ApiError, ErrorKind, IdempotencyKey, Quantity, Side, StockName,
     api::{Data, ErrorBody, OrderPage, OrderView, StockView, TradeBody, TradeReceipt},
     internal::headers,
 };
 use bazaar_service::{CallError, Caller};
 use reqwest::{RequestBuilder, Response, Url, header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::exit::{Ending, Exit};
 
 /// How long one attempt of a read may take: longer than the frontend holds one, so that its reason comes first.
 const READ_TIMEOUT: Duration = Duration::from_secs(12);
@@ -267,21 +269,33 @@ fn quoted(body: &[u8]) -> String {
     String::from_utf8_lossy(body).trim().chars().take(QUOTED_CHARS_MAX).collect()
 }
 
-/// Turns a failed request to the frontend into a sentence that says what to do next.
+/// Turns a failed request to the frontend into a sentence that says what to do next, with its exit code.
 pub fn explained(frontend: &Frontend, failure: &Failure) -> anyhow::Error {
-    let url = frontend.url();
+    Ending::new(Exit::from(failure), sentence(frontend.url(), failure)).into()
+}
+
+fn sentence(url: &str, failure: &Failure) -> String {
     match failure {
-        Failure::Refused => anyhow::anyhow!(
+        Failure::Refused => format!(
             "nothing answers at {url}; start the cluster with 'scripts/cluster start', or name another frontend with --url"
         ),
-        Failure::Timeout => anyhow::anyhow!("{url} does not answer in time; look at 'bazaar status', then try again"),
-        Failure::Broken(text) => anyhow::anyhow!("the connection to {url} failed ({text}); try again"),
-        Failure::Answered { error, .. } if error.code == 503 => {
-            anyhow::anyhow!("{} ({}); look at 'bazaar status', then try again", error.message, error.kind.as_str())
+        Failure::Timeout => format!("{url} does not answer in time; look at 'bazaar status', then try again"),
+        Failure::Broken(text) => format!("the connection to {url} failed ({text}); try again"),
+        Failure::Answered { error, .. } => {
+            let said = format!("{} ({})", error.message, error.kind.as_str());
+            next_step(error.kind).map_or(said.clone(), |next| format!("{said}; {next}"))
         }
-        Failure::Answered { error, .. } => anyhow::anyhow!("{} ({})", error.message, error.kind.as_str()),
-        Failure::Foreign { .. } => {
-            anyhow::anyhow!("{url} gave an answer that is not the bazaar's ({failure}); check --url")
-        }
+        Failure::Foreign { .. } => format!("{url} gave an answer that is not the bazaar's ({failure}); check --url"),
+    }
+}
+
+/// What to do about an error whose own message does not say it.
+fn next_step(kind: ErrorKind) -> Option<&'static str> {
+    match kind {
+        ErrorKind::StockNotFound => Some("'bazaar query --help' shows the names' form, GET /stocks lists them"),
+        ErrorKind::OrderNotFound => Some("'bazaar orders' lists the newest ones"),
+        ErrorKind::InsufficientQuantity => Some("'bazaar query NAME' shows how many there are; use a new key for another try"),
+        _ if kind.status() == 503 => Some("look at 'bazaar status', then try again"),
+        _ => None,
     }
 }

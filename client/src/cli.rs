@@ -18,7 +18,9 @@ use crate::{
     api::Frontend,
     backup, bench, check, failover, log, members, order,
     output::{Format, Printer},
-    query, restore, status, trade, workload,
+    query, restore, status,
+    terminal::Colour,
+    trade, workload,
 };
 
 /// Worker threads of every command but `bench`.
@@ -40,14 +42,17 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 pub struct GlobalArgs {
     /// The frontend [default: the public address in the configuration file, or else http://127.0.0.1:8080].
-    #[arg(long, global = true, env = "BAZAAR_URL")]
+    #[arg(long, global = true)]
     pub url: Option<String>,
-    /// The cluster's configuration file; check, status and log take the other addresses from it.
-    #[arg(long, global = true, env = "BAZAAR_CONFIG", default_value = "config/cluster.toml", value_name = "FILE")]
+    /// The cluster's configuration file; commands that look at replicas take their addresses from it.
+    #[arg(long, global = true, default_value = "config/cluster.toml", value_name = "FILE")]
     pub config: PathBuf,
-    /// How results are printed.
-    #[arg(long, global = true, env = "BAZAAR_OUTPUT", default_value = "table")]
+    /// How results are printed on standard output; remarks and progress go to standard error.
+    #[arg(long, global = true, default_value = "table")]
     pub output: Format,
+    /// When tables are coloured.
+    #[arg(long, global = true, default_value = "auto", value_name = "WHEN", visible_alias = "colour")]
+    pub color: Colour,
 }
 
 /// The commands.
@@ -128,9 +133,9 @@ impl Cli {
 /// # Errors
 /// If not all went well; the report, if there is one, is printed before.
 pub async fn run(cli: Cli) -> Result<()> {
-    let GlobalArgs { url, config, output } = cli.global;
+    let GlobalArgs { url, config, output, color } = cli.global;
     let url = url.unwrap_or_else(|| frontend_of(&config));
-    let context = Context { frontend: Frontend::new(&url)?, printer: Printer::new(output), config };
+    let context = Context { frontend: Frontend::new(&url)?, printer: Printer::new(output, color.wanted()), config };
     match cli.command {
         Command::Workload(args) => workload::run(&context, args).await,
         Command::Query(args) => query::run(&context, args).await,

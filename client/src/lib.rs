@@ -6,10 +6,12 @@
 
 pub mod admin;
 pub mod api;
+pub mod arguments;
 pub mod backup;
 pub mod bench;
 pub mod check;
 pub mod cli;
+pub mod exit;
 pub mod failover;
 pub mod latency;
 pub mod log;

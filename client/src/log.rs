@@ -1,6 +1,6 @@
 //! `bazaar log`: shows entries of a replica's log.
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use bazaar_domain::{ReplicaId, api::Role};
 use clap::Args;
 use futures::future::join_all;
@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{
     Context,
     admin::{LogEntry, Replica},
+    exit::{Ending, Exit},
     output::{Report, counted, table, table_text},
 };
 
@@ -112,7 +113,10 @@ async fn choose(candidates: Vec<Replica>) -> Result<(Replica, u64)> {
             Err(failure) => silent.push(format!("{}: {failure}", replica.id)),
         }
     }
-    found.ok_or_else(|| anyhow!("no replica answers ({}); start the cluster, or check --config", silent.join(", ")))
+    found.ok_or_else(|| {
+        let silent = silent.join(", ");
+        Ending::new(Exit::Unavailable, format!("no replica answers ({silent}); start the cluster, or check --config")).into()
+    })
 }
 
 #[cfg(test)]

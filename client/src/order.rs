@@ -11,10 +11,17 @@ use crate::{
     output::{Report, table, table_text},
 };
 
+/// Shown below the arguments.
+const EXAMPLES: &str = "\
+Examples:
+  bazaar order 1
+  bazaar order 1 --output json";
+
 /// The arguments of `bazaar order`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct OrderArgs {
-    /// The order's number.
+    /// The order's number, from 1.
     pub number: u64,
 }
 

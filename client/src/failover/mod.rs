@@ -53,20 +53,28 @@ pub enum How {
     Transfer,
 }
 
+/// Shown below the arguments.
+const EXAMPLES: &str = "\
+Examples:
+  bazaar failover
+  bazaar failover --how pause --rounds 5
+  bazaar failover --data /tmp/my-cluster";
+
 /// The arguments of `bazaar failover`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct FailoverArgs {
     /// How the leader is taken away.
     #[arg(long, value_enum, default_value = "kill")]
     pub how: How,
-    /// How often.
+    /// How often it is done, one round after the other.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     pub rounds: u64,
-    /// Clients that trade meanwhile.
+    /// Clients that trade meanwhile, each with one trade under way.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     pub clients: u64,
     /// The script that started the cluster.
-    #[arg(long, default_value = "scripts/cluster", value_name = "FILE")]
+    #[arg(long, default_value = "scripts/cluster", value_name = "FILE", visible_alias = "cluster-script")]
     pub script: PathBuf,
     /// The data folder that was given to the script.
     #[arg(long, default_value = "data", value_name = "DIR")]
