@@ -5,12 +5,13 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use bazaar_domain::{
     ApiError, ErrorKind, IdempotencyKey, Quantity, Side, StockName,
-    api::{Data, ErrorBody, OrderPage, OrderView, StockView, TradeBody, TradeReceipt},
+    api::{Data, ErrorBody, KeyAnswer, OrderPage, OrderView, StockView, TradeBody, TradeReceipt},
     internal::headers,
 };
 use bazaar_service::{CallError, Caller};
 use reqwest::{RequestBuilder, Response, Url, header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::time::timeout;
 
 use crate::exit::{Ending, Exit};
 
@@ -194,6 +195,33 @@ impl Frontend {
     /// As [`Failure`] says.
     pub async fn orders(&self, after: u64, limit: usize) -> Result<OrderPage, Failure> {
         self.get(&format!("/orders?after={after}&limit={limit}")).await
+    }
+
+    /// `GET /orders/by-key/{key}`: the order or the rejection that a key got.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn by_key(&self, key: &IdempotencyKey) -> Result<KeyAnswer, Failure> {
+        let mut url = Url::parse(&self.base).map_err(|error| Failure::Broken(error.to_string()))?;
+        // A key may hold characters that mean something in a path.
+        url.path_segments_mut().map_err(|()| Failure::Broken("no path fits the URL".into()))?.extend([
+            "orders",
+            "by-key",
+            key.as_str(),
+        ]);
+        let body: Data<KeyAnswer> = get_json(&self.caller, url.as_str(), READ_TIMEOUT).await?;
+        Ok(body.data)
+    }
+
+    /// `GET /orders/stream`: each order behind `after` as it is made. The answer's body has no end.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn order_stream(&self, after: u64) -> Result<Response, Failure> {
+        let request = self.caller.http().get(format!("{}/orders/stream?after={after}", self.base));
+        let request = request.header("Last-Event-ID", after).header(header::ACCEPT, "text/event-stream");
+        let answer = timeout(READ_TIMEOUT, request.send()).await.map_err(|_| Failure::Timeout)??;
+        successful(answer).await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {

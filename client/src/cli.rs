@@ -16,11 +16,11 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     api::Frontend,
-    backup, bench, check, failover, log, members, order,
+    backup, bench, check, failover, log, manual, members, order, orders,
     output::{Format, Printer},
     query, restore, status,
     terminal::Colour,
-    trade, workload,
+    tour, trade, workload,
 };
 
 /// Worker threads of every command but `bench`.
@@ -58,6 +58,8 @@ pub struct GlobalArgs {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Lead through a trade, a leader's death, a lost quorum and the final check, on the running cluster.
+    Tour(tour::TourArgs),
     /// The classic client: look up stocks, trade, fetch every acknowledged order back and compare.
     Workload(workload::WorkloadArgs),
     /// Look a stock up.
@@ -66,6 +68,8 @@ pub enum Command {
     Trade(trade::TradeArgs),
     /// Show an order.
     Order(order::OrderArgs),
+    /// List orders, or show each one as it is made.
+    Orders(orders::OrdersArgs),
     /// Check that all keepers hold the same orders and stocks, and that nothing is lost, doubled or made up.
     Check(check::CheckArgs),
     /// Show the state of every process, and what the cluster can bear.
@@ -82,6 +86,10 @@ pub enum Command {
     Restore(restore::RestoreArgs),
     /// Measure throughput and latency over real connections.
     Bench(bench::BenchArgs),
+    /// Print what makes a shell complete commands and flags.
+    Completions(manual::CompletionsArgs),
+    /// Print or write the manual.
+    Man(manual::ManArgs),
 }
 
 /// What a command works with.
@@ -137,10 +145,12 @@ pub async fn run(cli: Cli) -> Result<()> {
     let url = url.unwrap_or_else(|| frontend_of(&config));
     let context = Context { frontend: Frontend::new(&url)?, printer: Printer::new(output, color.wanted()), config };
     match cli.command {
+        Command::Tour(args) => tour::run(&context, args).await,
         Command::Workload(args) => workload::run(&context, args).await,
         Command::Query(args) => query::run(&context, args).await,
         Command::Trade(args) => trade::run(&context, args).await,
         Command::Order(args) => order::run(&context, args).await,
+        Command::Orders(args) => orders::run(&context, args).await,
         Command::Check(args) => check::run(&context, args).await,
         Command::Status(args) => status::run(&context, args).await,
         Command::Members(args) => members::run(&context, args).await,
@@ -149,6 +159,8 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Backup(args) => backup::run(&context, args).await,
         Command::Restore(args) => restore::run(&context, args).await,
         Command::Bench(args) => bench::run(&context, args).await,
+        Command::Completions(args) => manual::completions(&context, &args),
+        Command::Man(args) => manual::man(&context, &args),
     }
 }
 

@@ -38,6 +38,14 @@ impl Printer {
         Self { format, colour }
     }
 
+    /// A line for something that is one of many: its JSON, or words for people.
+    pub fn line(&self, json: &impl Serialize, words: impl FnOnce() -> String) -> String {
+        match self.format {
+            Format::Table => words(),
+            Format::Json => serde_json::to_string(json).expect("a line has text keys and finite numbers"),
+        }
+    }
+
     /// Prints a report on standard output.
     pub fn print(&self, report: &impl Report) {
         match self.format {

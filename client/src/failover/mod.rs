@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bazaar_domain::{Quantity, ReplicaId, Side, StockName, api::Role};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use tokio::{process::Command, task::JoinSet};
+use tokio::task::JoinSet;
 
 use self::gap::{Gap, Milestones, longest_pause, median, split};
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
     admin::Replica,
     api::{Failure, Frontend, explained},
     output::{Report, counted, table, table_text},
+    script::ClusterScript,
     trade::fresh_key,
 };
 
@@ -145,7 +146,7 @@ pub async fn run(context: &Context, args: FailoverArgs) -> Result<()> {
         cluster.replicas.iter().map(|replica| Replica::new(replica, context.frontend.caller())).collect();
     let stocks = context.frontend.stocks().await.map_err(|failure| explained(&context.frontend, &failure))?;
     let stock = stocks.first().context("no stock is listed")?.name;
-    let script = Script { args: &args, config: context.config_path() };
+    let script = ClusterScript::new(args.script.clone(), Some(args.data.clone()), context.config_path());
     let mut numbers = HashSet::new();
     let mut report =
         FailoverReport { how: args.how, rounds: Vec::new(), median_ms: None, worst_ms: None, failed: 0, doubled: 0 };
@@ -168,7 +169,7 @@ pub async fn run(context: &Context, args: FailoverArgs) -> Result<()> {
 async fn one_round(
     context: &Context,
     args: &FailoverArgs,
-    script: &Script<'_>,
+    script: &ClusterScript,
     replicas: &[Replica],
     stock: StockName,
     leader: ReplicaId,
@@ -181,7 +182,7 @@ async fn one_round(
     }
     tokio::time::sleep(BEFORE).await;
     let taken_away = clock.now_ms();
-    script.take_away(args.how, replicas, leader).await?;
+    take_away(script, args.how, replicas, leader).await?;
     tokio::time::sleep(AFTER).await;
     goes_on.store(false, Ordering::Relaxed);
     let mut all = Traded::default();
@@ -195,7 +196,7 @@ async fn one_round(
     let mut around: Vec<f64> = all.answers.into_iter().filter(|at| *at >= taken_away - 100.0).collect();
     let found = milestones(replicas, leader, taken_away).await;
     // Whatever was found or not: nobody wants a replica that stays halted.
-    script.bring_back(args.how, leader).await?;
+    bring_back(script, args.how, leader).await?;
     let (successor, milestones) = found?;
     let pause = longest_pause(&mut around);
     let pause = pause.context("no trade was answered; look at 'bazaar status'")?;
@@ -229,7 +230,7 @@ async fn trade(frontend: Frontend, stock: StockName, clock: WallClock, goes_on: 
 }
 
 /// Waits until one replica leads and all others follow it closely; returns the leader.
-async fn whole(replicas: &[Replica]) -> Result<ReplicaId> {
+pub(crate) async fn whole(replicas: &[Replica]) -> Result<ReplicaId> {
     let deadline = Instant::now() + WHOLE_TIMEOUT;
     loop {
         match look(replicas).await {
@@ -280,65 +281,42 @@ async fn milestones(replicas: &[Replica], old: ReplicaId, since_ms: f64) -> Resu
 
 /// The wall clock at one moment, and a steady clock from there on.
 #[derive(Debug, Clone, Copy)]
-struct WallClock {
+pub(crate) struct WallClock {
     origin: Instant,
     origin_ms: f64,
 }
 
 impl WallClock {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { origin: Instant::now(), origin_ms: since_1970.as_secs_f64() * 1_000.0 }
     }
 
-    fn now_ms(self) -> f64 {
+    pub(crate) fn now_ms(self) -> f64 {
         self.origin_ms + self.origin.elapsed().as_secs_f64() * 1_000.0
     }
 }
 
-/// `scripts/cluster`.
-struct Script<'a> {
-    args: &'a FailoverArgs,
-    config: PathBuf,
+async fn take_away(script: &ClusterScript, how: How, replicas: &[Replica], leader: ReplicaId) -> Result<()> {
+    let call = async |verb| script.call(&[verb, &leader.to_string()]).await.map(drop);
+    match how {
+        How::Kill => call("kill").await,
+        How::Pause => call("pause").await,
+        How::Stop => call("stop").await,
+        How::Transfer => {
+            let to = replicas.iter().map(|replica| replica.id).filter(|id| *id != leader).max();
+            let to = to.context("there is no other replica")?;
+            let from = replicas.iter().find(|replica| replica.id == leader).context("the leader is unknown")?;
+            from.transfer(to).await.context("the leader does not hand over")
+        }
+    }
 }
 
-impl Script<'_> {
-    async fn take_away(&self, how: How, replicas: &[Replica], leader: ReplicaId) -> Result<()> {
-        match how {
-            How::Kill => self.call("kill", leader).await,
-            How::Pause => self.call("pause", leader).await,
-            How::Stop => self.call("stop", leader).await,
-            How::Transfer => {
-                let to = replicas.iter().map(|replica| replica.id).filter(|id| *id != leader).max();
-                let to = to.context("there is no other replica")?;
-                let from = replicas.iter().find(|replica| replica.id == leader).context("the leader is unknown")?;
-                from.transfer(to).await.context("the leader does not hand over")
-            }
-        }
-    }
-
-    async fn bring_back(&self, how: How, replica: ReplicaId) -> Result<()> {
-        match how {
-            How::Kill | How::Stop => self.call("restart", replica).await,
-            How::Pause => self.call("resume", replica).await,
-            How::Transfer => Ok(()),
-        }
-    }
-
-    async fn call(&self, command: &str, replica: ReplicaId) -> Result<()> {
-        let script = &self.args.script;
-        let output = Command::new(script)
-            .arg(command)
-            .arg(replica.to_string())
-            .arg("--data")
-            .arg(&self.args.data)
-            .arg("--config")
-            .arg(&self.config)
-            .output()
-            .await
-            .with_context(|| format!("{} cannot be run; name the script with --script", script.display()))?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{} {command} {replica}: {}", script.display(), said.trim());
-        Ok(())
+async fn bring_back(script: &ClusterScript, how: How, replica: ReplicaId) -> Result<()> {
+    let call = async |verb| script.call(&[verb, &replica.to_string()]).await.map(drop);
+    match how {
+        How::Kill | How::Stop => call("restart").await,
+        How::Pause => call("resume").await,
+        How::Transfer => Ok(()),
     }
 }

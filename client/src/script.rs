@@ -1,0 +1,74 @@
+//! `scripts/cluster`: the only way in which the client touches processes.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::process::Command;
+
+/// Where the script is in a checkout.
+const PATH: &str = "scripts/cluster";
+
+/// The script, with the data folder and the configuration that it is told.
+#[derive(Debug, Clone)]
+pub struct ClusterScript {
+    path: PathBuf,
+    data: Option<PathBuf>,
+    config: PathBuf,
+}
+
+impl ClusterScript {
+    /// The script at this path. Without a data folder it takes its own default, `data` in its checkout.
+    pub fn new(path: PathBuf, data: Option<PathBuf>, config: PathBuf) -> Self {
+        Self { path, data, config }
+    }
+
+    /// The script of the checkout that the caller is in, or that the configuration lies in.
+    pub fn beside(config: &Path) -> PathBuf {
+        let here = PathBuf::from(PATH);
+        let folders = config.parent().into_iter().flat_map(|folder| [folder.join(".."), folder.to_owned()]);
+        let beside = folders.map(|folder| folder.join(PATH)).find(|path| path.exists());
+        if here.exists() { here } else { beside.unwrap_or(here) }
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments = Vec::new();
+        for (flag, path) in [("--data", self.data.as_ref()), ("--config", Some(&self.config))] {
+            if let Some(path) = path {
+                arguments.extend([flag.to_owned(), path.display().to_string()]);
+            }
+        }
+        arguments
+    }
+
+    /// What a person would type.
+    pub fn typed(&self, words: &[&str]) -> String {
+        let path = self.path.display().to_string();
+        let all = [path.as_str()].into_iter().chain(words.iter().copied()).map(str::to_owned);
+        all.chain(self.arguments()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Runs it to its end; returns what it printed.
+    ///
+    /// # Errors
+    /// If it cannot be run, or says that something failed.
+    pub async fn call(&self, words: &[&str]) -> Result<String> {
+        let shown = self.path.display();
+        let output = Command::new(&self.path)
+            .args(words)
+            .args(self.arguments())
+            .stdin(Stdio::null())
+            // Ctrl-C at the terminal is for the client, which then brings back what it took away.
+            .process_group(0)
+            // Whoever gives up waiting must not leave it at work behind.
+            .kill_on_drop(true)
+            .output()
+            .await
+            .with_context(|| format!("{shown} cannot be run; name the script with --script"))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{shown} {}: {}", words.join(" "), said.trim());
+        Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    }
+}
