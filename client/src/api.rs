@@ -322,7 +322,9 @@ fn next_step(kind: ErrorKind) -> Option<&'static str> {
     match kind {
         ErrorKind::StockNotFound => Some("'bazaar query --help' shows the names' form, GET /stocks lists them"),
         ErrorKind::OrderNotFound => Some("'bazaar orders' lists the newest ones"),
-        ErrorKind::InsufficientQuantity => Some("'bazaar query NAME' shows how many there are; use a new key for another try"),
+        ErrorKind::InsufficientQuantity => {
+            Some("'bazaar query NAME' shows how many there are; use a new key for another try")
+        }
         _ if kind.status() == 503 => Some("look at 'bazaar status', then try again"),
         _ => None,
     }

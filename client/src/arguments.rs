@@ -23,8 +23,7 @@ given. NO_COLOR and CLICOLOR_FORCE are heeded.";
 
 /// All commands and flags.
 pub fn command() -> Command {
-    let codes: Vec<String> =
-        Exit::ALL.iter().map(|exit| format!("  {:>3}  {}", exit.code(), exit.meaning())).collect();
+    let codes: Vec<String> = Exit::ALL.iter().map(|exit| format!("  {:>3}  {}", exit.code(), exit.meaning())).collect();
     let after = format!("{EXAMPLES}\n\nExit codes:\n{}", codes.join("\n"));
     with_variables(Cli::command(), &[]).after_help(after)
 }

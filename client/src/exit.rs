@@ -27,15 +27,8 @@ pub enum Exit {
 
 impl Exit {
     /// All of them, by code.
-    pub const ALL: [Self; 7] = [
-        Self::Success,
-        Self::Failed,
-        Self::Usage,
-        Self::Unavailable,
-        Self::Unknown,
-        Self::Refused,
-        Self::Interrupted,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Success, Self::Failed, Self::Usage, Self::Unavailable, Self::Unknown, Self::Refused, Self::Interrupted];
 
     /// What the shell sees.
     pub fn code(self) -> u8 {

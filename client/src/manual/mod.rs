@@ -104,7 +104,8 @@ pub fn man(context: &Context, args: &ManArgs) -> Result<()> {
         context.printer.print(&Text { name, text });
         return Ok(());
     };
-    let pages = write_pages(&built(), dir).with_context(|| format!("{} cannot be written, see --dir", dir.display()))?;
+    let pages =
+        write_pages(&built(), dir).with_context(|| format!("{} cannot be written, see --dir", dir.display()))?;
     context.printer.print(&Written { dir: dir.clone(), pages });
     Ok(())
 }
@@ -179,6 +180,9 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md");
         let committed = fs::read_to_string(path).unwrap_or_default();
         let current = markdown::reference(&built());
-        assert!(committed.trim_end() == current.trim_end(), "make it anew: target/release/bazaar man --markdown >docs/cli.md");
+        assert!(
+            committed.trim_end() == current.trim_end(),
+            "make it anew: target/release/bazaar man --markdown >docs/cli.md"
+        );
     }
 }

@@ -127,5 +127,11 @@ impl Shown<'_> {
 
 fn words(order: &OrderView) -> String {
     let OrderView { number, name, side, quantity, price, stock_version, key } = order;
-    format!("{number:>9}  {side:<4}  {quantity:>10}  {name:<16}  {price:>10}  version {stock_version}  {key}", side = side.as_str(), quantity = quantity.get(), name = name.as_str(), price = price.to_string())
+    format!(
+        "{number:>9}  {side:<4}  {quantity:>10}  {name:<16}  {price:>10}  version {stock_version}  {key}",
+        side = side.as_str(),
+        quantity = quantity.get(),
+        name = name.as_str(),
+        price = price.to_string()
+    )
 }

@@ -9,13 +9,7 @@ use bazaar_domain::{StockName, api::OrderView, limits::PAGE_ORDERS_MAX};
 use clap::Args;
 use serde::Serialize;
 
-use crate::{
-    Context,
-    api::explained,
-    interrupt::until_interrupted,
-    order::orders_table,
-    output::Report,
-};
+use crate::{Context, api::explained, interrupt::until_interrupted, order::orders_table, output::Report};
 
 /// Most orders that are listed at a time.
 const ORDERS_MAX: u64 = 1_000_000;

@@ -38,7 +38,8 @@ impl Tour<'_> {
         self.bazaar(&["query", &stock]).await?;
         let order = self.order_of(&key).await?;
         let frontend = &self.context.frontend;
-        let again = frontend.trade(&key, self.stock, Side::Buy, Quantity::new(BOUGHT).map_err(|word| anyhow::anyhow!(word.0))?);
+        let again =
+            frontend.trade(&key, self.stock, Side::Buy, Quantity::new(BOUGHT).map_err(|word| anyhow::anyhow!(word.0))?);
         let again = again.await.map_err(|failure| explained(frontend, &failure))?;
         let shown = frontend.lookup(self.stock).await.map_err(|failure| explained(frontend, &failure))?;
         let number = order.number;
@@ -103,7 +104,8 @@ impl Tour<'_> {
             format!("{answered} trades answered, {errors}{why}; longest pause {pause}"),
         );
         self.acknowledged.append(&mut seen.orders);
-        self.stage.meaning(&format!("{answered} trades were answered, {failed} failed; for {pause} none was answered."));
+        self.stage
+            .meaning(&format!("{answered} trades were answered, {failed} failed; for {pause} none was answered."));
         Ok((leader, position))
     }
 
@@ -147,7 +149,11 @@ impl Tour<'_> {
             report.ok,
             format!("{held} of {all} checks hold; {orders} acknowledged orders looked for"),
         );
-        self.stage.meaning(if report.ok { "Everything that was answered is there, once." } else { "Something is wrong." });
+        self.stage.meaning(if report.ok {
+            "Everything that was answered is there, once."
+        } else {
+            "Something is wrong."
+        });
         Ok(())
     }
 
@@ -162,7 +168,10 @@ impl Tour<'_> {
         let ran = self.quietly("json", &words).await?;
         // The sentence about a failed check follows the report.
         let mut documents = serde_json::Deserializer::from_str(&ran.output).into_iter();
-        documents.next().and_then(Result::ok).with_context(|| format!("the check could not be made: {}", ran.output.trim()))
+        documents
+            .next()
+            .and_then(Result::ok)
+            .with_context(|| format!("the check could not be made: {}", ran.output.trim()))
     }
 
     /// A key of this tour.

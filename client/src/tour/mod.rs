@@ -130,7 +130,10 @@ impl<'a> Tour<'a> {
         let script = ClusterScript::new(path, args.data, context.config_path());
         let no_cluster = |error: anyhow::Error| {
             let start = script.typed(&["start"]);
-            Ending::new(Exit::Unavailable, format!("{error:#}; the tour needs a running cluster, start one with: {start}"))
+            Ending::new(
+                Exit::Unavailable,
+                format!("{error:#}; the tour needs a running cluster, start one with: {start}"),
+            )
         };
         let listed = context.frontend.stocks().await;
         let stocks = listed.map_err(|failure| no_cluster(explained(&context.frontend, &failure)))?;

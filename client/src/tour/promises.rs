@@ -45,7 +45,8 @@ mod tests {
 
     #[test]
     fn one_broken_promise_breaks_the_tour_and_the_last_line_says_so() {
-        let last = |rows| TourReport::new(rows, Duration::from_secs(9)).to_text(false).lines().last().map(str::to_owned);
+        let last =
+            |rows| TourReport::new(rows, Duration::from_secs(9)).to_text(false).lines().last().map(str::to_owned);
         let kept = || Row::pass("a", "1");
         assert_eq!(last(vec![kept()]).as_deref(), Some("every promise was kept, in 9 s"));
         let broken = TourReport::new(vec![kept(), Row::fail("b", "2")], Duration::ZERO);

@@ -34,7 +34,11 @@ impl Tour<'_> {
         let without = self.bazaar(&trade).await?;
         self.bazaar(&["status"]).await?;
         let said = honest_word(&without);
-        self.promise("without a quorum the answer is honest", said.is_some(), said.unwrap_or("it was answered").to_owned());
+        self.promise(
+            "without a quorum the answer is honest",
+            said.is_some(),
+            said.unwrap_or("it was answered").to_owned(),
+        );
 
         let (first, rest) = victims.split_first().expect("somebody was killed");
         self.bring_back(*first).await?;
@@ -57,7 +61,9 @@ impl Tour<'_> {
         }
         whole(&self.replicas).await?;
         let dead = counted(victims.len() as u64, "replica");
-        self.stage.meaning(&format!("With {dead} dead nothing was promised; with one of them back it is order {number}, once."));
+        self.stage.meaning(&format!(
+            "With {dead} dead nothing was promised; with one of them back it is order {number}, once."
+        ));
         Ok(())
     }
 }
