@@ -320,7 +320,7 @@ fn sentence(url: &str, failure: &Failure) -> String {
 /// What to do about an error whose own message does not say it.
 fn next_step(kind: ErrorKind) -> Option<&'static str> {
     match kind {
-        ErrorKind::StockNotFound => Some("'bazaar query --help' shows the names' form, GET /stocks lists them"),
+        ErrorKind::StockNotFound => Some("'bazaar stocks' lists all names"),
         ErrorKind::OrderNotFound => Some("'bazaar orders' lists the newest ones"),
         ErrorKind::InsufficientQuantity => {
             Some("'bazaar query NAME' shows how many there are; use a new key for another try")

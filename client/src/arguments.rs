@@ -11,7 +11,7 @@ use crate::{cli::Cli, exit::Exit};
 const EXAMPLES: &str = "\
 Examples:
   bazaar tour                           a guided tour of the running cluster, in a few minutes
-  bazaar query GameStart                look a stock up
+  bazaar stocks                         all stocks, with what is left of each
   bazaar trade buy GameStart 3          buy, and print the order's number
   bazaar orders --follow                every order from now on, as it is made
   bazaar status                         every process, and what the cluster can bear

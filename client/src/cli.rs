@@ -18,7 +18,7 @@ use crate::{
     api::Frontend,
     backup, bench, check, failover, log, manual, members, order, orders,
     output::{Format, Printer},
-    query, restore, status,
+    query, restore, status, stocks,
     terminal::Colour,
     tour, trade, workload,
 };
@@ -62,6 +62,8 @@ pub enum Command {
     Tour(tour::TourArgs),
     /// The classic client: look up stocks, trade, fetch every acknowledged order back and compare.
     Workload(workload::WorkloadArgs),
+    /// List all stocks.
+    Stocks(stocks::StocksArgs),
     /// Look a stock up.
     Query(query::QueryArgs),
     /// Buy or sell.
@@ -147,6 +149,7 @@ pub async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Tour(args) => tour::run(&context, args).await,
         Command::Workload(args) => workload::run(&context, args).await,
+        Command::Stocks(_) => stocks::run(&context).await,
         Command::Query(args) => query::run(&context, args).await,
         Command::Trade(args) => trade::run(&context, args).await,
         Command::Order(args) => order::run(&context, args).await,

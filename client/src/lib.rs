@@ -27,6 +27,7 @@ pub mod restore;
 pub mod retry;
 pub mod script;
 pub mod status;
+pub mod stocks;
 pub mod terminal;
 pub mod tour;
 pub mod trade;

@@ -19,7 +19,8 @@ async fn each_way_to_end_has_its_exit_code_and_says_what_to_do_next() {
     ended(&bazaar(&fake, &["query", "BoarCo"]).await, 0, "");
     ended(&bazaar(&fake, &["query", "BoarCo", "--no-such-flag"]).await, 2, "--no-such-flag");
     ended(&bazaar(&fake, &["tour"]).await, 2, "--yes");
-    ended(&bazaar(&fake, &["query", "Nobody"]).await, 5, "bazaar query --help");
+    ended(&bazaar(&fake, &["query", "Nobody"]).await, 5, "bazaar stocks");
+    ended(&bazaar(&fake, &["stocks"]).await, 0, "");
     ended(&bazaar(&fake, &["order", "77"]).await, 5, "bazaar orders");
     ended(&bazaar(&fake, &["trade", "buy", "BoarCo", "999999999"]).await, 5, "bazaar query NAME");
     fake.books().refused_trades = 1;
