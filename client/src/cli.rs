@@ -26,6 +26,9 @@ use crate::{
 /// Worker threads of every command but `bench`.
 const WORKER_THREADS: usize = 2;
 
+/// The configuration of whoever is in a checkout.
+pub const CONFIG_DEFAULT: &str = "config/cluster.toml";
+
 /// Trades and looks up at the stock bazaar, measures it, and checks that it keeps its promises.
 #[derive(Debug, Parser)]
 #[command(name = "bazaar", version)]
@@ -45,7 +48,7 @@ pub struct GlobalArgs {
     #[arg(long, global = true)]
     pub url: Option<String>,
     /// The cluster's configuration file; commands that look at replicas take their addresses from it.
-    #[arg(long, global = true, default_value = "config/cluster.toml", value_name = "FILE")]
+    #[arg(long, global = true, default_value = CONFIG_DEFAULT, value_name = "FILE")]
     pub config: PathBuf,
     /// How results are printed on standard output; remarks and progress go to standard error.
     #[arg(long, global = true, default_value = "table")]

@@ -8,6 +8,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use tokio::process::Command;
 
+use crate::cli::CONFIG_DEFAULT;
+
 /// Where the script is in a checkout.
 const PATH: &str = "scripts/cluster";
 
@@ -33,21 +35,16 @@ impl ClusterScript {
         if here.exists() { here } else { beside.unwrap_or(here) }
     }
 
-    fn arguments(&self) -> Vec<String> {
-        let mut arguments = Vec::new();
-        for (flag, path) in [("--data", self.data.as_ref()), ("--config", Some(&self.config))] {
-            if let Some(path) = path {
-                arguments.extend([flag.to_owned(), path.display().to_string()]);
-            }
-        }
-        arguments
+    fn arguments(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let data = self.data.iter().map(|path| ("--data", path.as_path()));
+        data.chain([("--config", self.config.as_path())])
     }
 
     /// What a person would type.
     pub fn typed(&self, words: &[&str]) -> String {
-        let path = self.path.display().to_string();
-        let all = [path.as_str()].into_iter().chain(words.iter().copied()).map(str::to_owned);
-        all.chain(self.arguments()).collect::<Vec<_>>().join(" ")
+        let told = self.arguments().filter(|(_, path)| *path != Path::new(CONFIG_DEFAULT));
+        let told = told.map(|(flag, path)| format!(" {flag} {}", path.display()));
+        format!("{} {}{}", self.path.display(), words.join(" "), told.collect::<String>())
     }
 
     /// Runs it to its end; returns what it printed.
@@ -58,7 +55,7 @@ impl ClusterScript {
         let shown = self.path.display();
         let output = Command::new(&self.path)
             .args(words)
-            .args(self.arguments())
+            .args(self.arguments().flat_map(|(flag, path)| [flag.as_ref(), path.as_os_str()]))
             .stdin(Stdio::null())
             // Ctrl-C at the terminal is for the client, which then brings back what it took away.
             .process_group(0)

@@ -31,7 +31,10 @@ impl Colour {
     pub fn wanted(self) -> bool {
         let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let forced = is_set("CLICOLOR_FORCE") && std::env::var_os("CLICOLOR_FORCE").is_none_or(|value| value != "0");
-        self.decided(is_set("NO_COLOR"), forced, io::stdout().is_terminal())
+        let wanted = self.decided(is_set("NO_COLOR"), forced, io::stdout().is_terminal());
+        // What colours the cells of tables looks at NO_COLOR by itself, also where a flag was given.
+        crossterm::style::force_color_output(wanted);
+        wanted
     }
 
     fn decided(self, refused: bool, forced: bool, is_terminal: bool) -> bool {

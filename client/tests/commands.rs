@@ -6,7 +6,7 @@ mod streams;
 
 use std::{
     path::Path,
-    process::Output,
+    process::{Output, Stdio},
     sync::{Arc, atomic::AtomicBool},
 };
 
@@ -40,7 +40,7 @@ fn command(fake: &Fake, args: &[&str]) -> tokio::process::Command {
     for name in foreign.chain(["NO_COLOR", "CLICOLOR_FORCE"].map(Into::into)) {
         command.env_remove(name);
     }
-    command.env("BAZAAR_URL", fake.url()).args(args);
+    command.env("BAZAAR_URL", fake.url()).args(args).stdin(Stdio::null());
     command
 }
 

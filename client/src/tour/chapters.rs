@@ -164,7 +164,7 @@ impl Tour<'_> {
         }
         let path = file.to_str().context("the temporary folder has no name that can be shown")?;
         let words = ["check", "--records", path];
-        self.stage.command(&format!("bazaar {}", words.join(" ")));
+        self.stage.command(&self.typed(&words));
         let ran = self.quietly("json", &words).await?;
         // The sentence about a failed check follows the report.
         let mut documents = serde_json::Deserializer::from_str(&ran.output).into_iter();

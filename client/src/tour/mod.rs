@@ -11,7 +11,7 @@ mod stage;
 use std::{
     collections::BTreeSet,
     io::{IsTerminal, stdin},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Instant,
 };
 
@@ -25,6 +25,7 @@ use crate::{
     admin::Replica,
     api::explained,
     check::report::Row,
+    cli::CONFIG_DEFAULT,
     exit::{Ending, Exit},
     failover::whole,
     interrupt,
@@ -178,9 +179,17 @@ impl<'a> Tour<'a> {
         self.promises.push(if is_kept { Row::pass(promise, seen) } else { Row::fail(promise, seen) });
     }
 
+    /// A command of this program as a person would type it.
+    fn typed(&self, words: &[&str]) -> String {
+        let config = self.context.config_path();
+        let told =
+            if config == Path::new(CONFIG_DEFAULT) { String::new() } else { format!(" --config {}", config.display()) };
+        format!("bazaar {}{told}", words.join(" "))
+    }
+
     /// Runs this same program with these words, as a person would type them, and shows what it prints.
     async fn bazaar(&self, words: &[&str]) -> Result<Ran> {
-        self.stage.command(&format!("bazaar {}", words.join(" ")));
+        self.stage.command(&self.typed(words));
         let ran = self.quietly("table", words).await?;
         self.stage.output(&ran.output);
         if ran.code != 0 {
