@@ -7,6 +7,7 @@ use bazaar_domain::{
     api::{Data, DigestView, FoundingStep, FoundingView, Health, MemberChange, Members, ServiceAddress, StockView},
     config::ReplicaConfig,
 };
+use bazaar_order_raft::log_store::view::EntryView;
 use bazaar_service::Caller;
 use reqwest::Response;
 use serde::{Deserialize, Serialize};
@@ -61,20 +62,6 @@ pub struct Inventory {
     pub log_index: u64,
     /// The stocks.
     pub stocks: Vec<KeptStock>,
-}
-
-/// An entry of a replica's `GET /admin/log`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogEntry {
-    /// Its log index.
-    pub index: u64,
-    /// The term it was proposed in.
-    pub term: u64,
-    /// `blank`, `membership`, `trades` or `listings`.
-    pub kind: String,
-    /// What it carries.
-    #[serde(default)]
-    pub items: Vec<Value>,
 }
 
 /// An event in a replica's `GET /admin/raft`.
@@ -209,7 +196,7 @@ impl Replica {
     ///
     /// # Errors
     /// As [`Failure`] says.
-    pub async fn log(&self, after: u64, limit: u64) -> Result<Vec<LogEntry>, Failure> {
+    pub async fn log(&self, after: u64, limit: u64) -> Result<Vec<EntryView>, Failure> {
         self.data(&self.admin, &format!("/admin/log?after={after}&limit={limit}"), CONTENT_TIMEOUT).await
     }
 

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use bazaar_domain::{
-    ApiError, IdempotencyKey, Quantity, Side, StockName,
-    api::{Data, ErrorBody, OrderPage, OrderView, StockView, TradeBody, TradeReceipt},
+    ApiError, ErrorKind, IdempotencyKey, Quantity, Side, StockName,
+    api::{Data, ErrorBody, KeyAnswer, OrderPage, OrderView, StockView, TradeBody, TradeReceipt},
     internal::headers,
 };
 use bazaar_service::{CallError, Caller};
 use reqwest::{RequestBuilder, Response, Url, header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::time::timeout;
+
+use crate::exit::{Ending, Exit};
 
 /// How long one attempt of a read may take: longer than the frontend holds one, so that its reason comes first.
 const READ_TIMEOUT: Duration = Duration::from_secs(12);
@@ -194,6 +197,33 @@ impl Frontend {
         self.get(&format!("/orders?after={after}&limit={limit}")).await
     }
 
+    /// `GET /orders/by-key/{key}`: the order or the rejection that a key got.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn by_key(&self, key: &IdempotencyKey) -> Result<KeyAnswer, Failure> {
+        let mut url = Url::parse(&self.base).map_err(|error| Failure::Broken(error.to_string()))?;
+        // A key may hold characters that mean something in a path.
+        url.path_segments_mut().map_err(|()| Failure::Broken("no path fits the URL".into()))?.extend([
+            "orders",
+            "by-key",
+            key.as_str(),
+        ]);
+        let body: Data<KeyAnswer> = get_json(&self.caller, url.as_str(), READ_TIMEOUT).await?;
+        Ok(body.data)
+    }
+
+    /// `GET /orders/stream`: each order behind `after` as it is made. The answer's body has no end.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn order_stream(&self, after: u64) -> Result<Response, Failure> {
+        let request = self.caller.http().get(format!("{}/orders/stream?after={after}", self.base));
+        let request = request.header("Last-Event-ID", after).header(header::ACCEPT, "text/event-stream");
+        let answer = timeout(READ_TIMEOUT, request.send()).await.map_err(|_| Failure::Timeout)??;
+        successful(answer).await
+    }
+
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         get_json(&self.caller, &format!("{}{path}", self.base), READ_TIMEOUT).await
     }
@@ -267,21 +297,35 @@ fn quoted(body: &[u8]) -> String {
     String::from_utf8_lossy(body).trim().chars().take(QUOTED_CHARS_MAX).collect()
 }
 
-/// Turns a failed request to the frontend into a sentence that says what to do next.
+/// Turns a failed request to the frontend into a sentence that says what to do next, with its exit code.
 pub fn explained(frontend: &Frontend, failure: &Failure) -> anyhow::Error {
-    let url = frontend.url();
+    Ending::new(Exit::from(failure), sentence(frontend.url(), failure)).into()
+}
+
+fn sentence(url: &str, failure: &Failure) -> String {
     match failure {
-        Failure::Refused => anyhow::anyhow!(
+        Failure::Refused => format!(
             "nothing answers at {url}; start the cluster with 'scripts/cluster start', or name another frontend with --url"
         ),
-        Failure::Timeout => anyhow::anyhow!("{url} does not answer in time; look at 'bazaar status', then try again"),
-        Failure::Broken(text) => anyhow::anyhow!("the connection to {url} failed ({text}); try again"),
-        Failure::Answered { error, .. } if error.code == 503 => {
-            anyhow::anyhow!("{} ({}); look at 'bazaar status', then try again", error.message, error.kind.as_str())
+        Failure::Timeout => format!("{url} does not answer in time; look at 'bazaar status', then try again"),
+        Failure::Broken(text) => format!("the connection to {url} failed ({text}); try again"),
+        Failure::Answered { error, .. } => {
+            let said = format!("{} ({})", error.message, error.kind.as_str());
+            next_step(error.kind).map_or(said.clone(), |next| format!("{said}; {next}"))
         }
-        Failure::Answered { error, .. } => anyhow::anyhow!("{} ({})", error.message, error.kind.as_str()),
-        Failure::Foreign { .. } => {
-            anyhow::anyhow!("{url} gave an answer that is not the bazaar's ({failure}); check --url")
+        Failure::Foreign { .. } => format!("{url} gave an answer that is not the bazaar's ({failure}); check --url"),
+    }
+}
+
+/// What to do about an error whose own message does not say it.
+fn next_step(kind: ErrorKind) -> Option<&'static str> {
+    match kind {
+        ErrorKind::StockNotFound => Some("'bazaar stocks' lists all names"),
+        ErrorKind::OrderNotFound => Some("'bazaar orders' lists the newest ones"),
+        ErrorKind::InsufficientQuantity => {
+            Some("'bazaar query NAME' shows how many there are; use a new key for another try")
         }
+        _ if kind.status() == 503 => Some("look at 'bazaar status', then try again"),
+        _ => None,
     }
 }

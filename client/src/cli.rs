@@ -16,13 +16,18 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     api::Frontend,
-    backup, bench, check, crash, failover, init, log, members, order,
+    backup, bench, check, crash, failover, init, log, manual, members, order, orders,
     output::{Format, Printer},
-    query, ready, restore, status, sweep, trade, workload,
+    query, ready, restore, status, stocks, sweep,
+    terminal::Colour,
+    tour, trade, workload,
 };
 
 /// Worker threads of every command but `bench`.
 const WORKER_THREADS: usize = 2;
+
+/// The configuration of whoever is in a checkout.
+pub const CONFIG_DEFAULT: &str = "config/cluster.toml";
 
 /// Trades and looks up at the stock bazaar, measures it, and checks that it keeps its promises.
 #[derive(Debug, Parser)]
@@ -40,27 +45,36 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 pub struct GlobalArgs {
     /// The frontend [default: the public address in the configuration file, or else http://127.0.0.1:8080].
-    #[arg(long, global = true, env = "BAZAAR_URL")]
+    #[arg(long, global = true)]
     pub url: Option<String>,
-    /// The cluster's configuration file; check, status and log take the other addresses from it.
-    #[arg(long, global = true, env = "BAZAAR_CONFIG", default_value = "config/cluster.toml", value_name = "FILE")]
+    /// The cluster's configuration file; commands that look at replicas take their addresses from it.
+    #[arg(long, global = true, default_value = CONFIG_DEFAULT, value_name = "FILE")]
     pub config: PathBuf,
-    /// How results are printed.
-    #[arg(long, global = true, env = "BAZAAR_OUTPUT", default_value = "table")]
+    /// How results are printed on standard output; remarks and progress go to standard error.
+    #[arg(long, global = true, default_value = "table")]
     pub output: Format,
+    /// When tables are coloured.
+    #[arg(long, global = true, default_value = "auto", value_name = "WHEN", visible_alias = "colour")]
+    pub color: Colour,
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Lead through a trade, a leader's death, a lost quorum and the final check, on the running cluster.
+    Tour(tour::TourArgs),
     /// The classic client: look up stocks, trade, fetch every acknowledged order back and compare.
     Workload(workload::WorkloadArgs),
+    /// List all stocks.
+    Stocks(stocks::StocksArgs),
     /// Look a stock up.
     Query(query::QueryArgs),
     /// Buy or sell.
     Trade(trade::TradeArgs),
     /// Show an order.
     Order(order::OrderArgs),
+    /// List orders, or show each one as it is made.
+    Orders(orders::OrdersArgs),
     /// Check that all keepers hold the same orders and stocks, and that nothing is lost, doubled or made up.
     Check(check::CheckArgs),
     /// Show the state of every process, and what the cluster can bear.
@@ -85,6 +99,10 @@ pub enum Command {
     Bench(bench::BenchArgs),
     /// Measure latencies by the probability of a trade, with the cache on and off, and draw them.
     Sweep(sweep::SweepArgs),
+    /// Print what makes a shell complete commands and flags.
+    Completions(manual::CompletionsArgs),
+    /// Print or write the manual.
+    Man(manual::ManArgs),
 }
 
 /// What a command works with.
@@ -136,14 +154,17 @@ impl Cli {
 /// # Errors
 /// If not all went well; the report, if there is one, is printed before.
 pub async fn run(cli: Cli) -> Result<()> {
-    let GlobalArgs { url, config, output } = cli.global;
+    let GlobalArgs { url, config, output, color } = cli.global;
     let url = url.unwrap_or_else(|| frontend_of(&config));
-    let context = Context { frontend: Frontend::new(&url)?, printer: Printer::new(output), config };
+    let context = Context { frontend: Frontend::new(&url)?, printer: Printer::new(output, color.wanted()), config };
     match cli.command {
+        Command::Tour(args) => tour::run(&context, args).await,
         Command::Workload(args) => workload::run(&context, args).await,
+        Command::Stocks(_) => stocks::run(&context).await,
         Command::Query(args) => query::run(&context, args).await,
         Command::Trade(args) => trade::run(&context, args).await,
         Command::Order(args) => order::run(&context, args).await,
+        Command::Orders(args) => orders::run(&context, args).await,
         Command::Check(args) => check::run(&context, args).await,
         Command::Status(args) => status::run(&context, args).await,
         Command::Init(args) => init::run(&context, args).await,
@@ -156,6 +177,8 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Restore(args) => restore::run(&context, args).await,
         Command::Bench(args) => bench::run(&context, args).await,
         Command::Sweep(args) => sweep::run(&context, args).await,
+        Command::Completions(args) => manual::completions(&context, &args),
+        Command::Man(args) => manual::man(&context, &args),
     }
 }
 

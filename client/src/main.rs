@@ -3,17 +3,17 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use bazaar_client::{Cli, run, terminal};
-use clap::Parser;
+use bazaar_client::{arguments, exit::Exit, run, terminal};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = arguments::parse();
     let result = cli.runtime().context("the runtime cannot start").and_then(|runtime| runtime.block_on(run(cli)));
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+    let exit = match result {
+        Ok(()) => Exit::Success,
         Err(error) => {
             terminal::print_error(&error);
-            ExitCode::FAILURE
+            Exit::of(&error)
         }
-    }
+    };
+    exit.into()
 }

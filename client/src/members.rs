@@ -30,8 +30,16 @@ const TELL_EVERY: Duration = Duration::from_secs(2);
 /// A learner that lacks no more log entries than this gets its vote; the leader refuses one that lacks many more.
 const LAG_ENTRIES_MAX: u64 = 500;
 
+/// Shown below the arguments.
+const EXAMPLES: &str = "\
+Examples:
+  bazaar members list
+  bazaar members add 4
+  bazaar members replace 3";
+
 /// The arguments of `bazaar members`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct MembersArgs {
     #[command(subcommand)]
     command: MembersCommand,
@@ -40,21 +48,25 @@ pub struct MembersArgs {
 #[derive(Debug, Subcommand)]
 enum MembersCommand {
     /// Show the members.
+    #[command(after_help = "Examples:\n  bazaar members list\n  bazaar members list --output json")]
     List,
     /// Take a new replica in: it catches up as a learner, then gets a vote. It must be in the configuration, and run
     /// with an empty data directory.
+    #[command(after_help = "Examples:\n  bazaar members add 4")]
     Add {
-        /// Its number.
+        /// The replica's number.
         id: ReplicaId,
     },
     /// Remove a replica from the cluster. Stop it afterwards.
+    #[command(after_help = "Examples:\n  bazaar members remove 4")]
     Remove {
-        /// Its number.
+        /// The replica's number.
         id: ReplicaId,
     },
     /// Take a replica in that lost its data directory, in place of what it was before.
+    #[command(after_help = "Examples:\n  bazaar members replace 3")]
     Replace {
-        /// Its number.
+        /// The replica's number.
         id: ReplicaId,
     },
 }

@@ -11,10 +11,17 @@ use crate::{
     output::{Report, table, table_text},
 };
 
+/// Shown below the arguments.
+const EXAMPLES: &str = "\
+Examples:
+  bazaar order 1
+  bazaar order 1 --output json";
+
 /// The arguments of `bazaar order`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct OrderArgs {
-    /// The order's number.
+    /// The order's number, from 1.
     pub number: u64,
 }
 
@@ -24,9 +31,16 @@ struct OrderReport(OrderView);
 
 impl Report for OrderReport {
     fn to_text(&self, colour: bool) -> String {
-        let mut main = table(&["ORDER", "NAME", "TYPE", "QUANTITY", "PRICE", "STOCK VERSION", "KEY"], colour);
-        let OrderView { number, name, side, quantity, price, stock_version, key } = &self.0;
-        main.add_row([
+        orders_table([&self.0], colour)
+    }
+}
+
+/// Orders as a table.
+pub fn orders_table<'a>(orders: impl IntoIterator<Item = &'a OrderView>, colour: bool) -> String {
+    let mut rows = table(&["ORDER", "NAME", "TYPE", "QUANTITY", "PRICE", "STOCK VERSION", "KEY"], colour);
+    for order in orders {
+        let OrderView { number, name, side, quantity, price, stock_version, key } = order;
+        rows.add_row([
             number.to_string(),
             name.to_string(),
             side.to_string(),
@@ -35,8 +49,8 @@ impl Report for OrderReport {
             stock_version.to_string(),
             key.to_string(),
         ]);
-        table_text(&main)
     }
+    table_text(&rows)
 }
 
 /// Runs the command.

@@ -29,18 +29,28 @@ pub trait Report: Serialize {
 pub struct Printer {
     /// How.
     pub format: Format,
+    /// Whether tables are coloured.
+    pub colour: bool,
 }
 
 impl Printer {
     /// A printer of this format.
-    pub fn new(format: Format) -> Self {
-        Self { format }
+    pub fn new(format: Format, colour: bool) -> Self {
+        Self { format, colour }
+    }
+
+    /// A line for something that is one of many: its JSON, or words for people.
+    pub fn line(&self, json: &impl Serialize, words: impl FnOnce() -> String) -> String {
+        match self.format {
+            Format::Table => words(),
+            Format::Json => serde_json::to_string(json).expect("a line has text keys and finite numbers"),
+        }
     }
 
     /// Prints a report on standard output.
     pub fn print(&self, report: &impl Report) {
         match self.format {
-            Format::Table => terminal::print_line(&report.to_text(terminal::colour_wanted())),
+            Format::Table => terminal::print_line(&report.to_text(self.colour)),
             Format::Json => {
                 let text = serde_json::to_string_pretty(report).expect("a report has text keys and finite numbers");
                 terminal::print_line(&text);

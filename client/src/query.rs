@@ -13,13 +13,21 @@ use crate::{
     repeat::{REPEATS_MAX, Repeated, timed, with_repeats},
 };
 
+/// Shown below the arguments.
+const EXAMPLES: &str = "\
+Examples:
+  bazaar query GameStart
+  bazaar query GameStart -n 1000        a thousand lookups, with their latencies
+  bazaar query GameStart --output json";
+
 /// The arguments of `bazaar query`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct QueryArgs {
-    /// The stock.
+    /// The stock's name, 1 to 32 of A-Z a-z 0-9 . _ -
     pub name: StockName,
     /// Look it up so many times, one after the other.
-    #[arg(short = 'n', default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=REPEATS_MAX))]
+    #[arg(short = 'n', long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=REPEATS_MAX))]
     pub repeat: u64,
 }
 

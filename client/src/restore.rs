@@ -14,10 +14,16 @@ use crate::{
     output::{Report, counted},
 };
 
+/// Shown below the arguments.
+const EXAMPLES: &str = "\
+Examples:
+  bazaar restore orders.backup --data new-data";
+
 /// The arguments of `bazaar restore`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct RestoreArgs {
-    /// The backup.
+    /// The file of the backup.
     file: PathBuf,
     /// The folder to make, with a data directory for each replica of the configuration; it must be new or empty.
     #[arg(long, value_name = "DIR")]

@@ -1,51 +1,90 @@
-//! `scripts/cluster`, called: the one way in which the client touches processes.
+//! `scripts/cluster`: the only way in which the client touches processes.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use anyhow::{Context as _, Result, ensure};
-use bazaar_domain::ReplicaId;
 use clap::Args;
 use tokio::process::Command;
 
-/// The script that started the cluster.
+use crate::cli::CONFIG_DEFAULT;
+
+/// Where the script is in a checkout.
+const PATH: &str = "scripts/cluster";
+
+/// The script that started the cluster, as an argument of the commands that take processes away.
 #[derive(Debug, Clone, Args)]
 pub struct ScriptArgs {
     /// The script that started the cluster.
-    #[arg(long, default_value = "scripts/cluster", value_name = "FILE")]
+    #[arg(long, default_value = PATH, value_name = "FILE", visible_alias = "cluster-script")]
     pub script: PathBuf,
     /// The data folder that was given to the script.
     #[arg(long, default_value = "data", value_name = "DIR")]
     pub data: PathBuf,
 }
 
-/// The script with what it needs to know.
-#[derive(Debug)]
-pub struct Script<'a> {
-    /// Where it is, and the folder of its cluster.
-    pub args: &'a ScriptArgs,
-    /// The cluster's configuration.
-    pub config: PathBuf,
+impl ScriptArgs {
+    /// The script, for a cluster with this configuration.
+    pub fn of(&self, config: PathBuf) -> ClusterScript {
+        ClusterScript::new(self.script.clone(), Some(self.data.clone()), config)
+    }
 }
 
-impl Script<'_> {
-    /// Calls the script with a command for one replica.
+/// The script, with the data folder and the configuration that it is told.
+#[derive(Debug, Clone)]
+pub struct ClusterScript {
+    path: PathBuf,
+    data: Option<PathBuf>,
+    config: PathBuf,
+}
+
+impl ClusterScript {
+    /// The script at this path. Without a data folder it takes its own default, `data` in its checkout.
+    pub fn new(path: PathBuf, data: Option<PathBuf>, config: PathBuf) -> Self {
+        Self { path, data, config }
+    }
+
+    /// The script of the checkout that the caller is in, or that the configuration lies in.
+    pub fn beside(config: &Path) -> PathBuf {
+        let here = PathBuf::from(PATH);
+        let folders = config.parent().into_iter().flat_map(|folder| [folder.join(".."), folder.to_owned()]);
+        let beside = folders.map(|folder| folder.join(PATH)).find(|path| path.exists());
+        if here.exists() { here } else { beside.unwrap_or(here) }
+    }
+
+    fn arguments(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let data = self.data.iter().map(|path| ("--data", path.as_path()));
+        data.chain([("--config", self.config.as_path())])
+    }
+
+    /// What a person would type.
+    pub fn typed(&self, words: &[&str]) -> String {
+        let told = self.arguments().filter(|(_, path)| *path != Path::new(CONFIG_DEFAULT));
+        let told = told.map(|(flag, path)| format!(" {flag} {}", path.display()));
+        format!("{} {}{}", self.path.display(), words.join(" "), told.collect::<String>())
+    }
+
+    /// Runs it to its end; returns what it printed.
     ///
     /// # Errors
-    /// If it cannot be run, or says that it failed.
-    pub async fn call(&self, command: &str, replica: ReplicaId) -> Result<()> {
-        let script = &self.args.script;
-        let output = Command::new(script)
-            .arg(command)
-            .arg(replica.to_string())
-            .arg("--data")
-            .arg(&self.args.data)
-            .arg("--config")
-            .arg(&self.config)
+    /// If it cannot be run, or says that something failed.
+    pub async fn call(&self, words: &[&str]) -> Result<String> {
+        let shown = self.path.display();
+        let output = Command::new(&self.path)
+            .args(words)
+            .args(self.arguments().flat_map(|(flag, path)| [flag.as_ref(), path.as_os_str()]))
+            .stdin(Stdio::null())
+            // Ctrl-C at the terminal is for the client, which then brings back what it took away.
+            .process_group(0)
+            // Whoever gives up waiting must not leave it at work behind.
+            .kill_on_drop(true)
             .output()
             .await
-            .with_context(|| format!("{} cannot be run; name the script with --script", script.display()))?;
+            .with_context(|| format!("{shown} cannot be run; name the script with --script"))?;
         let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{} {command} {replica}: {}", script.display(), said.trim());
-        Ok(())
+        ensure!(output.status.success(), "{shown} {}: {}", words.join(" "), said.trim());
+        Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
     }
 }

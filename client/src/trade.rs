@@ -1,6 +1,6 @@
 //! `bazaar trade`: buys or sells.
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use bazaar_domain::{IdempotencyKey, Quantity, Side, StockName, api::TradeReceipt};
 use clap::Args;
 use serde::Serialize;
@@ -9,25 +9,35 @@ use crate::{
     Context,
     api::{Accepted, Failure, explained},
     cli::parse_quantity,
+    exit::{Ending, Exit},
     latency::Latencies,
     output::{Report, table, table_text},
     repeat::{REPEATS_MAX, Repeated, timed, with_repeats},
 };
 
+/// Shown below the arguments.
+const EXAMPLES: &str = "\
+Examples:
+  bazaar trade buy GameStart 3
+  bazaar trade sell GameStart 3 --key my-sale-7      send it again with the same key: nothing happens twice
+  bazaar trade buy GameStart 1 -n 100 --output json";
+
 /// The arguments of `bazaar trade`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct TradeArgs {
-    /// buy or sell.
+    /// What to do: buy or sell.
     pub side: Side,
-    /// The stock.
+    /// The stock's name, 1 to 32 of A-Z a-z 0-9 . _ -
     pub name: StockName,
-    /// How many.
+    /// How many, 1 to 1000000000.
     #[arg(value_parser = parse_quantity)]
     pub quantity: Quantity,
     /// Trade so many times, one after the other.
-    #[arg(short = 'n', default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=REPEATS_MAX))]
+    #[arg(short = 'n', long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=REPEATS_MAX))]
     pub repeat: u64,
-    /// The idempotency key; with -n every repetition uses it, so that all but the first are replays.
+    /// The idempotency key, 1 to 255 printable ASCII characters; with -n every repetition uses it, so that all but the
+    /// first are replays [default: a new one for each trade].
     #[arg(long)]
     pub key: Option<IdempotencyKey>,
 }
@@ -93,14 +103,16 @@ pub async fn run(context: &Context, args: TradeArgs) -> Result<()> {
 /// Says what became of a trade, and how it can be sent again without happening twice.
 fn not_traded(context: &Context, failure: &Failure, key: &IdempotencyKey, accepted: u64) -> anyhow::Error {
     let before = if accepted > 0 { format!("after {accepted} accepted trades: ") } else { String::new() };
-    let sentence = match failure {
-        Failure::Timeout | Failure::Broken(_) => {
-            anyhow!("it is not known whether the trade happened ({failure}); send it again safely with --key '{key}'")
-        }
+    let (exit, sentence) = match failure {
+        Failure::Timeout | Failure::Broken(_) => (
+            Exit::Unknown,
+            format!("it is not known whether the trade happened ({failure}); send it again safely with --key '{key}'"),
+        ),
         Failure::Answered { error, .. } if error.code == 504 => {
-            anyhow!("{} ({}); send it again safely with --key '{key}'", error.message, error.kind.as_str())
+            let (message, kind) = (&error.message, error.kind.as_str());
+            (Exit::Unknown, format!("{message} ({kind}); send it again safely with --key '{key}'"))
         }
-        _ => explained(&context.frontend, failure),
+        _ => (Exit::from(failure), format!("{:#}", explained(&context.frontend, failure))),
     };
-    anyhow!("{before}{sentence:#}")
+    Ending::new(exit, before + &sentence).into()
 }

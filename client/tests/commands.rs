@@ -1,11 +1,13 @@
 //! The binary and the workload against a small fake of the services.
 
+mod exits;
 mod fake;
+mod streams;
 
 use std::{
     fs,
     path::Path,
-    process::Output,
+    process::{Output, Stdio},
     sync::{Arc, atomic::AtomicBool},
 };
 
@@ -36,13 +38,21 @@ async fn workload(fake: &Fake, flags: &[&str]) -> WorkloadReport {
     execute(&frontend, &args, Arc::new(AtomicBool::new(false)), ProgressBar::hidden()).await.unwrap()
 }
 
-/// Runs the binary; none of the caller's own settings reach it.
-async fn bazaar(fake: &Fake, args: &[&str]) -> Output {
+/// The binary; none of the caller's own settings reach it.
+fn command(fake: &Fake, args: &[&str]) -> tokio::process::Command {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_bazaar"));
-    for name in ["BAZAAR_CONFIG", "BAZAAR_OUTPUT"] {
+    let foreign =
+        std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("BAZAAR_"));
+    for name in foreign.chain(["NO_COLOR", "CLICOLOR_FORCE"].map(Into::into)) {
         command.env_remove(name);
     }
-    command.env("BAZAAR_URL", fake.url()).args(args).output().await.unwrap()
+    command.env("BAZAAR_URL", fake.url()).args(args).stdin(Stdio::null());
+    command
+}
+
+/// Runs the binary to its end.
+async fn bazaar(fake: &Fake, args: &[&str]) -> Output {
+    command(fake, args).output().await.unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -318,7 +328,7 @@ async fn errors_are_one_sentence_that_names_the_way_out() {
     assert_eq!(missing.status.code(), Some(1));
     assert!(text(&missing.stderr).contains("--config"), "{}", text(&missing.stderr));
     let unknown = bazaar(&fake, &["query", "Nobody"]).await;
-    assert_eq!(unknown.status.code(), Some(1));
+    assert_eq!(unknown.status.code(), Some(5));
     assert_eq!(text(&unknown.stderr).lines().count(), 1);
     // Nothing listens on a port that was just given back.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

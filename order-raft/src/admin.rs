@@ -4,12 +4,11 @@ use std::{sync::Arc, time::Instant};
 
 use axum::{Router, extract::State};
 use bazaar_domain::{
-    Command, ErrorKind,
+    ErrorKind,
     api::{Data, DigestView, FoundingStep, FoundingView, MemberChange, Members},
     internal::{JoinReply, JoinRequest},
 };
 use bazaar_service::{ApiFailure, Json, Query, Record, describe::Routes};
-use openraft::EntryPayload;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -17,9 +16,11 @@ use crate::{
     backup,
     describe::{self, LOG_ENTRIES_MAX},
     http::standing_routes,
-    joining, meters,
+    joining,
+    log_store::view::EntryView,
+    meters,
     node::Node,
-    raft_types::{Entry, LogId},
+    raft_types::LogId,
     state_machine::books::{StockRecord, StoreFault},
 };
 
@@ -128,23 +129,8 @@ async fn log(State(node): Shared, Query(query): Query<LogQuery>) -> Answer {
         .map_err(std::io::Error::other)
         .and_then(|result| result)
         .map_err(|error| ApiFailure::new(ErrorKind::Internal, error.to_string()))?;
-    data(entries.iter().map(decoded).collect::<Result<Vec<Value>, ApiFailure>>()?.into())
-}
-
-fn decoded(entry: &Entry) -> Result<Value, ApiFailure> {
-    let (kind, items) = match &entry.payload {
-        EntryPayload::Blank => ("blank", json!([])),
-        EntryPayload::Membership(membership) => {
-            ("membership", json!([{ "voters": membership.voter_ids().map(|id| id.replica).collect::<Vec<_>>() }]))
-        }
-        EntryPayload::Normal(command) => {
-            match command.decode().map_err(|error| ApiFailure::new(ErrorKind::Internal, error.to_string()))? {
-                Command::Trades(trades) => ("trades", json!(trades)),
-                Command::Listings(listings) => ("listings", json!(listings)),
-            }
-        }
-    };
-    Ok(json!({ "index": entry.log_id.index, "term": entry.log_id.leader_id.term, "kind": kind, "items": items }))
+    let shown = entries.iter().map(EntryView::of).collect::<Result<Vec<_>, _>>();
+    data(json!(shown.map_err(|error| ApiFailure::new(ErrorKind::Internal, error.to_string()))?))
 }
 
 #[derive(Deserialize)]

@@ -49,6 +49,26 @@ impl DataDir {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
+    /// Opens the data directory of a process that does not run, to look inside: nothing in it is changed, and no process
+    /// starts on it as long as this lives.
+    ///
+    /// # Errors
+    /// If it is no such directory, or a process uses it.
+    pub fn look_into(path: &Path, kind: &str, format: u32) -> Result<Self> {
+        let shown = path.display();
+        let found = fs::read_to_string(path.join(MARKER))
+            .with_context(|| format!("{shown} is no data directory of the bazaar that can be read"))?;
+        if found != format!("{kind} format {format}\n") {
+            bail!("{shown} is a data directory of '{}', {}", found.trim(), remedy(found.trim(), kind, format));
+        }
+        let lock = File::open(path.join(LOCK)).with_context(|| format!("the lock of {shown} cannot be read"))?;
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => bail!("the data directory {shown} is in use by a running process"),
+            Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("{shown} cannot be locked")),
+        }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

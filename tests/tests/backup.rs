@@ -18,7 +18,7 @@ const OLD_KEY: &str = "before-the-backup";
 fn refusal(cluster: &Cluster, arguments: &[&str]) -> Result<String> {
     let output = Command::new(binary("bazaar")).arg("--config").arg(cluster.config()).args(arguments).output()?;
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.code() == Some(1), "{arguments:?} ended with {}: {error}", output.status);
+    ensure!(output.status.code().is_some_and(|code| code != 0), "{arguments:?} ended with {}: {error}", output.status);
     ensure!(error.starts_with("error: ") && error.trim_end().lines().count() == 1, "not one sentence: {error}");
     Ok(error)
 }

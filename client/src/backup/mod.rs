@@ -20,16 +20,24 @@ use crate::{
     output::{Report, table, table_text},
 };
 
+/// Shown below the arguments.
+const EXAMPLES: &str = "\
+Examples:
+  bazaar backup orders.backup
+  bazaar backup orders.backup --replica 2
+  bazaar backup inspect orders.backup";
+
 /// The arguments of `bazaar backup`.
 #[derive(Debug, Args)]
 #[command(subcommand_negates_reqs = true)]
+#[command(after_help = EXAMPLES)]
 pub struct BackupArgs {
     #[command(subcommand)]
     command: Option<BackupCommand>,
     /// Where the backup goes; it must not exist yet.
     #[arg(required = true)]
     file: Option<PathBuf>,
-    /// The replica that makes it; without this the highest one that follows and has applied all it knows of.
+    /// The number of the replica that makes it; without this the highest one that follows and has applied all it knows of.
     #[arg(long, value_name = "ID")]
     replica: Option<ReplicaId>,
 }
@@ -37,8 +45,9 @@ pub struct BackupArgs {
 #[derive(Debug, Subcommand)]
 enum BackupCommand {
     /// Check a backup, and show what it holds.
+    #[command(after_help = "Examples:\n  bazaar backup inspect orders.backup")]
     Inspect {
-        /// The backup.
+        /// The file of the backup.
         file: PathBuf,
     },
 }
@@ -91,7 +100,7 @@ impl Report for BackupReport {
 pub async fn run(context: &Context, args: BackupArgs) -> Result<()> {
     let (file, backup) = match (args.command, args.file) {
         (Some(BackupCommand::Inspect { file }), other) => {
-            ensure!(other.is_none() && args.replica.is_none(), "inspect takes one file and no --replica");
+            ensure!(other.is_none(), "inspect takes one file; see 'bazaar backup inspect --help'");
             let read = file.clone();
             let verified = spawn_blocking(move || inspect(&read)).await??;
             (file, verified)

@@ -89,7 +89,7 @@ said, and is no failure.";
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct BenchArgs {
-    /// What is measured.
+    /// What is measured: one kind of request, or a mixture.
     #[arg(long, value_enum, default_value = "trade")]
     pub kind: Kind,
     /// Connections, each with one request under way.
@@ -98,13 +98,13 @@ pub struct BenchArgs {
     /// Requests a second over all connections, on a fixed schedule [default: as fast as answers come].
     #[arg(long, value_name = "REQUESTS", value_parser = clap::value_parser!(u64).range(1..=RATE_PER_S_MAX))]
     pub rate: Option<u64>,
-    /// How long is measured.
+    /// How long is measured, in seconds.
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub duration_s: u64,
-    /// How long requests are sent before anything counts.
+    /// How long requests are sent before anything counts, in seconds.
     #[arg(long, default_value_t = 2, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub warm_up_s: u64,
-    /// Trades in one batch.
+    /// Trades in one batch, with --kind batch.
     #[arg(long, default_value_t = 64, value_parser = parse_batch_size)]
     pub batch_size: usize,
     /// Threads of the client. One is enough unless the servers have other processors.

@@ -36,8 +36,16 @@ const LOOK_PERIOD: Duration = Duration::from_millis(200);
 /// How long a page of orders is retried.
 const PAGE_RETRY_BUDGET: Duration = Duration::from_secs(30);
 
+/// Shown below the arguments.
+const EXAMPLES: &str = "\
+Examples:
+  bazaar check
+  bazaar check --records acknowledged     with the orders that a workload wrote down
+  bazaar check --allow-unreachable        while a replica is away";
+
 /// The arguments of `bazaar check`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct CheckArgs {
     /// Acknowledged orders that must be there, as written by workload --records.
     #[arg(long, value_name = "FILE")]

@@ -24,7 +24,7 @@ use crate::{
     admin::Replica,
     check,
     output::{make_folder, write_file},
-    script::{Script, ScriptArgs},
+    script::ScriptArgs,
     terminal,
     whole::whole,
     workload::{self, WorkloadArgs, parse_probability, report::WorkloadReport},
@@ -150,12 +150,12 @@ impl Experiment<'_> {
 
     /// Returns how long the replica was away: from its death until it had caught up again.
     async fn kill_and_bring_back(&self, replica: ReplicaId) -> Result<Duration> {
-        let script = Script { args: &self.args.script, config: self.context.config_path() };
+        let script = self.args.script.of(self.context.config_path());
         tokio::time::sleep(BEFORE).await;
         let killed = Instant::now();
-        script.call("kill", replica).await?;
+        script.call(&["kill", &replica.to_string()]).await?;
         tokio::time::sleep(DOWN).await;
-        script.call("restart", replica).await?;
+        script.call(&["restart", &replica.to_string()]).await?;
         whole(&self.replicas).await.context("a killed replica came back, but did not catch up")?;
         let away = killed.elapsed();
         tokio::time::sleep(AFTER).await;

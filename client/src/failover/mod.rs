@@ -24,7 +24,7 @@ use crate::{
     admin::Replica,
     api::{Frontend, explained},
     output::{Report, counted, table, table_text},
-    script::{Script, ScriptArgs},
+    script::{ClusterScript, ScriptArgs},
     trade::fresh_key,
     whole::whole,
 };
@@ -48,19 +48,27 @@ pub enum How {
     Transfer,
 }
 
+/// Shown below the arguments.
+const EXAMPLES: &str = "\
+Examples:
+  bazaar failover
+  bazaar failover --how pause --rounds 5
+  bazaar failover --data /tmp/my-cluster";
+
 /// The arguments of `bazaar failover`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct FailoverArgs {
     /// How the leader is taken away.
     #[arg(long, value_enum, default_value = "kill")]
     pub how: How,
-    /// How often.
+    /// How often it is done, one round after the other.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     pub rounds: u64,
-    /// Clients that trade meanwhile.
+    /// Clients that trade meanwhile, each with one trade under way.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     pub clients: u64,
-    /// The script that started the cluster.
+    /// The cluster that it is done to.
     #[command(flatten)]
     pub script: ScriptArgs,
 }
@@ -129,7 +137,7 @@ pub async fn run(context: &Context, args: FailoverArgs) -> Result<()> {
         cluster.replicas.iter().map(|replica| Replica::new(replica, context.frontend.caller())).collect();
     let stocks = context.frontend.stocks().await.map_err(|failure| explained(&context.frontend, &failure))?;
     let stock = stocks.first().context("no stock is listed")?.name;
-    let script = Script { args: &args.script, config: context.config_path() };
+    let script = args.script.of(context.config_path());
     let mut numbers = HashSet::new();
     let mut report =
         FailoverReport { how: args.how, rounds: Vec::new(), median_ms: None, worst_ms: None, failed: 0, doubled: 0 };
@@ -152,7 +160,7 @@ pub async fn run(context: &Context, args: FailoverArgs) -> Result<()> {
 async fn one_round(
     context: &Context,
     args: &FailoverArgs,
-    script: &Script<'_>,
+    script: &ClusterScript,
     replicas: &[Replica],
     stock: StockName,
     leader: ReplicaId,
@@ -236,27 +244,28 @@ async fn milestones(replicas: &[Replica], old: ReplicaId, since_ms: f64) -> Resu
 
 /// The wall clock at one moment, and a steady clock from there on.
 #[derive(Debug, Clone, Copy)]
-struct WallClock {
+pub(crate) struct WallClock {
     origin: Instant,
     origin_ms: f64,
 }
 
 impl WallClock {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { origin: Instant::now(), origin_ms: since_1970.as_secs_f64() * 1_000.0 }
     }
 
-    fn now_ms(self) -> f64 {
+    pub(crate) fn now_ms(self) -> f64 {
         self.origin_ms + self.origin.elapsed().as_secs_f64() * 1_000.0
     }
 }
 
-async fn take_away(script: &Script<'_>, how: How, replicas: &[Replica], leader: ReplicaId) -> Result<()> {
+async fn take_away(script: &ClusterScript, how: How, replicas: &[Replica], leader: ReplicaId) -> Result<()> {
+    let call = async |verb| script.call(&[verb, &leader.to_string()]).await.map(drop);
     match how {
-        How::Kill => script.call("kill", leader).await,
-        How::Pause => script.call("pause", leader).await,
-        How::Stop => script.call("stop", leader).await,
+        How::Kill => call("kill").await,
+        How::Pause => call("pause").await,
+        How::Stop => call("stop").await,
         How::Transfer => {
             let to = replicas.iter().map(|replica| replica.id).filter(|id| *id != leader).max();
             let to = to.context("there is no other replica")?;
@@ -266,10 +275,11 @@ async fn take_away(script: &Script<'_>, how: How, replicas: &[Replica], leader: 
     }
 }
 
-async fn bring_back(script: &Script<'_>, how: How, replica: ReplicaId) -> Result<()> {
+async fn bring_back(script: &ClusterScript, how: How, replica: ReplicaId) -> Result<()> {
+    let call = async |verb| script.call(&[verb, &replica.to_string()]).await.map(drop);
     match how {
-        How::Kill | How::Stop => script.call("restart", replica).await,
-        How::Pause => script.call("resume", replica).await,
+        How::Kill | How::Stop => call("restart").await,
+        How::Pause => call("resume").await,
         How::Transfer => Ok(()),
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     Context,
     admin::{Replica, ready},
     api::Failure,
+    exit::{Ending, Exit},
     output::{Report, or_dash, table, table_text, verdict_cell},
 };
 use sentence::{Condition, Look, State, is_removed, judge, voters};
@@ -59,11 +60,19 @@ pub struct FrontendRow {
     pub problem: Option<String>,
 }
 
+/// Shown below the arguments.
+const EXAMPLES: &str = "\
+Examples:
+  bazaar status
+  bazaar status --output json
+  bazaar status --frontend http://127.0.0.1:8180";
+
 /// The arguments of `bazaar status`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct StatusArgs {
-    /// Further frontends to look at, beside the one of --url. May be given several times.
-    #[arg(long = "frontend", value_name = "URL")]
+    /// Further frontends to look at, beside the one of --url. May be given several times, or divided by commas.
+    #[arg(long = "frontend", value_name = "URL", value_delimiter = ',')]
     pub frontends: Vec<String>,
 }
 
@@ -136,9 +145,10 @@ pub async fn run(context: &Context, args: StatusArgs) -> Result<()> {
     let report = look(context, &config, &args.frontends).await;
     context.printer.print(&report);
     if report.state == State::Unavailable {
-        bail!(
+        bail!(Ending::new(
+            Exit::Unavailable,
             "the cluster takes no trades now; after a leader's death look again in a second, else start the replicas named above"
-        );
+        ));
     }
     Ok(())
 }

@@ -37,25 +37,36 @@ use trader::Trader;
 /// Most clients at a time; each has a connection of its own.
 const CLIENTS_MAX: u64 = 10_000;
 
+/// Shown below the arguments.
+const EXAMPLES: &str = "\
+Examples:
+  bazaar workload
+  bazaar workload --requests 2000 --clients 8 --prob 0.5 --seed 1
+  bazaar workload --records acknowledged
+
+It prints latencies for each kind of request, and ends with 'mismatches: 0' if every acknowledged order was found
+again as it was acknowledged.";
+
 /// The arguments of `bazaar workload`.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct WorkloadArgs {
     /// Iterations of all clients together; each looks a stock up and perhaps trades.
     #[arg(long, default_value_t = 1_000)]
     pub requests: u64,
-    /// Clients at a time.
+    /// Clients at a time, each with one request under way.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=CLIENTS_MAX))]
     pub clients: u64,
     /// Probability of a trade after a lookup, 0 to 1.
     #[arg(long, default_value_t = 0.5, value_parser = parse_probability)]
     pub prob: f64,
-    /// Seed of the random choices.
+    /// Seed of the random choices, a whole number.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// No iteration starts later than this.
+    /// No iteration starts later than this, in seconds.
     #[arg(long, default_value_t = 120, value_name = "SECONDS")]
     pub deadline_s: u64,
-    /// How long one request is retried.
+    /// How long one request is retried, in seconds.
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub retry_s: u64,
     /// Append each acknowledged order to this file at once, for check --records.

@@ -39,6 +39,12 @@ pub(crate) struct Books {
     pub(crate) shown_version: Option<u64>,
     /// How long each lookup takes.
     pub(crate) lookup_pause_ms: u64,
+    /// Each stream of orders breaks off after so many of them.
+    pub(crate) stream_breaks_after: Option<usize>,
+    /// Streams leave the order of this number out.
+    pub(crate) stream_skips: Option<u64>,
+    /// Behind which order each stream was asked to begin.
+    pub(crate) streams: Vec<u64>,
     /// The keys of all trades, as they came.
     pub(crate) keys: Vec<String>,
     receipts: HashMap<String, TradeReceipt>,
@@ -82,6 +88,7 @@ async fn serve(books: &Arc<Mutex<Books>>) -> SocketAddr {
         .route("/stocks", get(stocks))
         .route("/stocks/{name}", get(stock))
         .route("/orders", post(trade).get(orders))
+        .route("/orders/stream", get(stream))
         .route("/orders/{number}", get(order))
         .route("/health", get(health))
         .route("/admin/digest", get(digest))
@@ -198,11 +205,31 @@ async fn inventory(State(books): Shared) -> Json<Value> {
     )
 }
 
-async fn log(State(books): Shared) -> Json<Value> {
+async fn log(State(books): Shared, Query(query): Query<HashMap<String, u64>>) -> Json<Value> {
     let books = books.lock().unwrap();
+    let (after, limit) = (query["after"], query["limit"] as usize);
     let entry = |order: &OrderView| {
         let item = json!({"name": order.name, "side": order.side, "quantity": order.quantity, "key": order.key});
         json!({"index": order.number, "term": 5, "kind": "trades", "items": [item]})
     };
-    Json(json!({"data": books.orders.iter().map(entry).collect::<Vec<_>>()}))
+    let wanted = books.orders.iter().filter(|order| order.number > after).take(limit);
+    Json(json!({"data": wanted.map(entry).collect::<Vec<_>>()}))
+}
+
+/// The orders that there are behind `Last-Event-ID`, and then the end: a client that follows has to come again.
+async fn stream(State(books): Shared, headers: HeaderMap) -> Response {
+    let mut books = books.lock().unwrap();
+    let after: u64 = headers["last-event-id"].to_str().unwrap().parse().unwrap();
+    books.streams.push(after);
+    let rest = books.orders.iter().filter(|order| order.number > after && books.stream_skips != Some(order.number));
+    let events = rest.take(books.stream_breaks_after.unwrap_or(usize::MAX)).map(|order| {
+        let data = serde_json::to_string(order).unwrap();
+        format!("event: order\nid: {}\ndata: {data}\n\n", order.number)
+    });
+    let mut body = events.fold(": keep-alive\n\n".to_owned(), |body, event| body + &event);
+    if books.stream_breaks_after.is_some() {
+        // In the middle of an event.
+        body += "event: order\ndata: {\"numb";
+    }
+    ([("content-type", "text/event-stream")], body).into_response()
 }

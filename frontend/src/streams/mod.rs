@@ -16,13 +16,13 @@ use bazaar_domain::{
     ApiError, ErrorKind, Order,
     internal::{OrderRead, OrderReadAnswer},
 };
-use metrics::{Counter, Gauge, counter, gauge};
+use metrics::{Counter, Gauge};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::ring::Ring;
 pub(crate) use self::subscription::Subscription;
-use crate::gateway::Gateway;
+use crate::{gateway::Gateway, meters};
 
 /// Streams at a time; more are refused.
 const STREAMS_MAX: usize = 1_024;

@@ -53,6 +53,18 @@ impl Database {
         Ok(Self { db, path: path.to_owned() })
     }
 
+    /// Opens a database that nobody writes, without changing a file. What its write-ahead log holds is read into memory.
+    pub(super) fn open_read_only(path: &Path) -> anyhow::Result<Self> {
+        let families =
+            [ColumnFamilyDescriptor::new(LOG, log_options()), ColumnFamilyDescriptor::new(META, meta_options())];
+        let mut options = database_options();
+        options.create_if_missing(false);
+        options.create_missing_column_families(false);
+        let db = DB::open_cf_descriptors_read_only(&options, path, families, false)
+            .map_err(|error| anyhow!("the Raft log in {} cannot be opened: {}", path.display(), explained(&error)))?;
+        Ok(Self { db, path: path.to_owned() })
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -70,6 +82,12 @@ impl Database {
         let value = codec::encode(entry);
         changes.0.put_cf(self.log(), keys::log_key(entry.log_id.index), &value);
         value.len()
+    }
+
+    /// Puts bytes where an entry belongs, for tests of damage.
+    #[cfg(test)]
+    pub(super) fn put_raw(&self, index: u64, bytes: &[u8]) {
+        self.db.put_cf(self.log(), keys::log_key(index), bytes).expect("a test can write");
     }
 
     /// Adds the removal of the entries in `[start, end)` to the changes: one range tombstone.
@@ -113,6 +131,30 @@ impl Database {
         bytes.map(|bytes| codec::decode_meta(&self.path, key, &bytes)).transpose()
     }
 
+    /// One entry. Unlike a scan, this reaches entries behind one that is damaged.
+    pub(super) fn entry(&self, index: u64) -> io::Result<Option<Entry>> {
+        let key = keys::log_key(index);
+        let bytes = self.db.get_pinned_cf(self.log(), key).map_err(|error| self.read_error(&error))?;
+        bytes.map(|bytes| codec::decode_entry(&self.path, index, &bytes)).transpose()
+    }
+
+    /// The first and the last index at or after `start`, from the keys alone.
+    pub(super) fn bounds(&self, start: u64) -> io::Result<Option<(u64, u64)>> {
+        let end = |mode| {
+            let mut options = ReadOptions::default();
+            options.set_iterate_lower_bound(keys::log_key(start));
+            let found = self.db.iterator_cf_opt(self.log(), options, mode).next().transpose();
+            let key = found.map_err(|error| self.read_error(&error))?.map(|(key, _)| key);
+            key.map(|key| self.index(&key)).transpose()
+        };
+        Ok(end(IteratorMode::Start)?.zip(end(IteratorMode::End)?))
+    }
+
+    fn index(&self, key: &[u8]) -> io::Result<u64> {
+        keys::index_of(key)
+            .ok_or_else(|| codec::damaged(&self.path, &format!("a key of {} bytes is in the log", key.len())))
+    }
+
     /// The first entry at or after `start`.
     pub(super) fn first_entry(&self, start: u64) -> io::Result<Option<Entry>> {
         self.scan(start, None, IteratorMode::Start).next().transpose().map(|found| found.map(|(_, entry)| entry))
@@ -143,9 +185,7 @@ impl Database {
         options.fill_cache(false);
         self.db.iterator_cf_opt(self.log(), options, mode).map(|item| {
             let (key, value) = item.map_err(|error| self.read_error(&error))?;
-            let index = keys::index_of(&key)
-                .ok_or_else(|| codec::damaged(&self.path, &format!("a key of {} bytes is in the log", key.len())))?;
-            Ok((value.len(), codec::decode_entry(&self.path, index, &value)?))
+            Ok((value.len(), codec::decode_entry(&self.path, self.index(&key)?, &value)?))
         })
     }
 

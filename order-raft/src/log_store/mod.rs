@@ -9,11 +9,13 @@ mod database;
 mod flusher;
 mod keys;
 mod recent;
+pub mod stopped;
 mod store;
 #[cfg(test)]
 pub(crate) mod test_entries;
 #[cfg(test)]
 mod tests;
+pub mod view;
 
 use std::{fmt::Debug, io, ops::RangeBounds, path::Path, sync::Arc, time::Instant};
 

@@ -126,11 +126,7 @@ impl Generations {
     /// # Errors
     /// If `CURRENT` cannot be read or is damaged.
     pub fn current(&self) -> Result<PathBuf> {
-        let file = self.state.join(CURRENT);
-        let name = fs::read(&file).map_err(|error| anyhow!("{} cannot be read: {error}; {REPLACE}", file.display()))?;
-        let name = String::from_utf8(name).ok().filter(|name| generation_number(Path::new(name)).is_some());
-        let name = name.with_context(|| format!("{} is damaged; {REPLACE}", file.display()))?;
-        Ok(self.state.join(name))
+        current_generation(&self.state)
     }
 
     /// Moves a received folder in as the next generation, not yet in use.
@@ -237,6 +233,18 @@ pub fn found_from(root: &Path, checkpoint: &SnapshotDir) -> Result<()> {
 }
 
 /// Sorts like the log: names have fixed width.
+/// The folder of the generation in use, in the folder `state` of a replica.
+///
+/// # Errors
+/// If `CURRENT` cannot be read or is damaged.
+pub fn current_generation(state: &Path) -> Result<PathBuf> {
+    let file = state.join(CURRENT);
+    let name = fs::read(&file).map_err(|error| anyhow!("{} cannot be read: {error}; {REPLACE}", file.display()))?;
+    let name = String::from_utf8(name).ok().filter(|name| generation_number(Path::new(name)).is_some());
+    let name = name.with_context(|| format!("{} is damaged; {REPLACE}", file.display()))?;
+    Ok(state.join(name))
+}
+
 fn checkpoint_name(last_applied: Option<LogId>) -> String {
     let (term, index) = last_applied.map_or((0, 0), |id| (id.leader_id.term, id.index));
     format!("checkpoint-{index:020}-term-{term:020}")

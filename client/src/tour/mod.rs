@@ -1,0 +1,249 @@
+//! `bazaar tour`: leads through what the bazaar promises, on the running cluster. It kills and restarts replicas through
+//! `scripts/cluster`, shows each command as a person would type it with what it really printed, and brings back what it
+//! broke, whatever happens.
+
+mod chapters;
+mod crowd;
+mod promises;
+mod quorum;
+mod stage;
+
+use std::{
+    collections::BTreeSet,
+    io::{IsTerminal, stdin},
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use bazaar_domain::{ReplicaId, StockName};
+use clap::Args;
+use tokio::process::Command;
+
+use crate::{
+    Context,
+    admin::Replica,
+    api::explained,
+    check::report::Row,
+    cli::CONFIG_DEFAULT,
+    exit::{Ending, Exit},
+    whole::whole,
+    interrupt,
+    script::ClusterScript,
+    terminal::print_note,
+    workload::record::Record,
+};
+use promises::TourReport;
+use stage::Stage;
+
+/// Fewest replicas that can lose one and go on.
+const REPLICAS_MIN: usize = 3;
+/// What the tour itself buys is less than this.
+const QUANTITY_NEEDED: u64 = 100;
+
+/// Shown below the arguments.
+const EXAMPLES: &str = "\
+Examples:
+  bazaar tour                                with a pause before each chapter
+  bazaar tour --yes                          without pauses; about half a minute
+  bazaar tour --yes --data /tmp/my-cluster --config my-cluster.toml
+  bazaar tour --yes --output json            the story on standard error, the result as JSON
+
+The tour kills replicas of the cluster that scripts/cluster started, one and then as many as cost the quorum, and
+restarts them, also after Ctrl-C. It trades: its orders stay in the books. The exit code is 0 only if every promise was
+kept.";
+
+/// The arguments of `bazaar tour`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct TourArgs {
+    /// Do not wait for Enter before each chapter.
+    #[arg(long, short)]
+    yes: bool,
+    /// The script that started the cluster [default: scripts/cluster of this checkout, or of the configuration's].
+    #[arg(long, value_name = "FILE", visible_alias = "cluster-script")]
+    script: Option<PathBuf>,
+    /// The data folder that was given to the script [default: the script's own].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// What the chapters work with.
+struct Tour<'a> {
+    context: &'a Context,
+    script: ClusterScript,
+    replicas: Vec<Replica>,
+    stage: Stage,
+    stock: StockName,
+    /// Makes the keys of this tour its own.
+    token: String,
+    /// Replicas that were killed and are not back.
+    killed: BTreeSet<ReplicaId>,
+    /// Orders that were acknowledged.
+    acknowledged: Vec<Record>,
+    /// What was promised and seen.
+    promises: Vec<Row>,
+}
+
+/// What a command printed, and its exit code.
+struct Ran {
+    code: i32,
+    output: String,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If there is no cluster of the script's, a promise was not kept, or somebody ended the tour.
+pub async fn run(context: &Context, args: TourArgs) -> Result<()> {
+    let began = Instant::now();
+    if !args.yes && !stdin().is_terminal() {
+        bail!(Ending::new(Exit::Usage, "nobody can press Enter here; give --yes for a tour without pauses"));
+    }
+    let mut tour = Tour::prepare(context, args).await?;
+    let told = tokio::select! {
+        told = tour.tell() => told,
+        signal = interrupt::interrupted() => signal.and(Err(interrupted())),
+    };
+    let restored = tour.restore().await;
+    restored.and(told)?;
+    let report = TourReport::new(tour.promises, began.elapsed());
+    tour.stage.say("\n== What was promised, and what was seen");
+    context.printer.print(&report);
+    ensure!(report.ok, "not every promise was kept; see the rows marked FAIL");
+    Ok(())
+}
+
+fn interrupted() -> anyhow::Error {
+    Ending::new(Exit::Interrupted, "the tour was ended before its end; every replica that it killed is back").into()
+}
+
+impl<'a> Tour<'a> {
+    /// Finds the cluster, and makes sure that all of it runs and is the script's.
+    async fn prepare(context: &'a Context, args: TourArgs) -> Result<Self> {
+        let config = context.cluster()?;
+        ensure!(
+            config.replicas.len() >= REPLICAS_MIN,
+            "a tour needs a cluster of {REPLICAS_MIN} replicas, the configuration names {}",
+            config.replicas.len()
+        );
+        let path = args.script.unwrap_or_else(|| ClusterScript::beside(&context.config_path()));
+        let script = ClusterScript::new(path, args.data, context.config_path());
+        let no_cluster = |error: anyhow::Error| {
+            let start = script.typed(&["start"]);
+            Ending::new(
+                Exit::Unavailable,
+                format!("{error:#}; the tour needs a running cluster, start one with: {start}"),
+            )
+        };
+        let listed = context.frontend.stocks().await;
+        let stocks = listed.map_err(|failure| no_cluster(explained(&context.frontend, &failure)))?;
+        let most = stocks.iter().max_by_key(|stock| stock.quantity).context("no stock is listed")?;
+        ensure!(most.quantity >= QUANTITY_NEEDED, "no stock has {QUANTITY_NEEDED} left to trade; sell some first");
+        let replicas: Vec<Replica> =
+            config.replicas.iter().map(|replica| Replica::new(replica, context.frontend.caller())).collect();
+        let processes = script.call(&["status"]).await.map_err(no_cluster)?;
+        for Replica { id, .. } in &replicas {
+            let own = |line: &str| line.split_whitespace().take(2).eq([format!("replica-{id}").as_str(), "running"]);
+            let runs = processes.lines().any(own).then_some(());
+            runs.with_context(|| format!("the script runs no replica {id}, see --data")).map_err(no_cluster)?;
+        }
+        whole(&replicas).await.map_err(no_cluster)?;
+        Ok(Self {
+            context,
+            script,
+            replicas,
+            stage: Stage::new(context.printer, !args.yes),
+            stock: most.name,
+            token: format!("{:08x}", rand::random::<u32>()),
+            killed: BTreeSet::new(),
+            acknowledged: Vec::new(),
+            promises: Vec::new(),
+        })
+    }
+
+    async fn tell(&mut self) -> Result<()> {
+        let (count, url) = (self.replicas.len(), self.context.frontend.url());
+        self.stage.say(&format!("A tour of the cluster of {count} replicas behind {url}, in six chapters."));
+        let before = self.leader_position().await?;
+        let number = self.first_trade().await?;
+        self.log_entry(number, before).await?;
+        let (dead, position) = self.leader_dies().await?;
+        self.catch_up(dead, position).await?;
+        self.lose_the_quorum().await?;
+        self.check().await
+    }
+
+    /// A promise, and whether what was seen keeps it.
+    fn promise(&mut self, promise: &str, is_kept: bool, seen: String) {
+        self.promises.push(if is_kept { Row::pass(promise, seen) } else { Row::fail(promise, seen) });
+    }
+
+    /// A command of this program as a person would type it.
+    fn typed(&self, words: &[&str]) -> String {
+        let config = self.context.config_path();
+        let told =
+            if config == Path::new(CONFIG_DEFAULT) { String::new() } else { format!(" --config {}", config.display()) };
+        format!("bazaar {}{told}", words.join(" "))
+    }
+
+    /// Runs this same program with these words, as a person would type them, and shows what it prints.
+    async fn bazaar(&self, words: &[&str]) -> Result<Ran> {
+        self.stage.command(&self.typed(words));
+        let ran = self.quietly("table", words).await?;
+        self.stage.output(&ran.output);
+        if ran.code != 0 {
+            self.stage.output(&format!("(exit code {})", ran.code));
+        }
+        Ok(ran)
+    }
+
+    /// The same without showing it, in an output format.
+    async fn quietly(&self, format: &str, words: &[&str]) -> Result<Ran> {
+        let program = std::env::current_exe().context("this program does not know where it is")?;
+        let colour = if self.context.printer.colour && format == "table" { "always" } else { "never" };
+        let output = Command::new(program)
+            .args(words)
+            .args(["--url", self.context.frontend.url(), "--output", format, "--color", colour, "--config"])
+            .arg(self.context.config_path())
+            // Ctrl-C is for the tour, which ends what it began.
+            .process_group(0)
+            .kill_on_drop(true)
+            .output()
+            .await
+            .context("this program cannot be run")?;
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        Ok(Ran { code: output.status.code().unwrap_or(-1), output: text })
+    }
+
+    /// Kills a replica with the script.
+    async fn kill(&mut self, id: ReplicaId) -> Result<()> {
+        // Noted first: who is interrupted while it happens must bring it back too.
+        self.killed.insert(id);
+        self.script(&["kill", &id.to_string()]).await
+    }
+
+    /// Restarts a replica with the script, which waits until it is ready.
+    async fn bring_back(&mut self, id: ReplicaId) -> Result<()> {
+        self.script(&["restart", &id.to_string()]).await?;
+        self.killed.remove(&id);
+        Ok(())
+    }
+
+    async fn script(&self, words: &[&str]) -> Result<()> {
+        self.stage.command(&self.script.typed(words));
+        self.stage.output(&self.script.call(words).await?);
+        Ok(())
+    }
+
+    /// Brings back whatever is still down.
+    async fn restore(&mut self) -> Result<()> {
+        for id in std::mem::take(&mut self.killed) {
+            print_note(&format!("bringing replica {id} back"));
+            let words = ["restart", &id.to_string()];
+            let restarted = self.script.call(&words).await;
+            restarted.with_context(|| format!("replica {id} is down; start it with: {}", self.script.typed(&words)))?;
+        }
+        Ok(())
+    }
+}

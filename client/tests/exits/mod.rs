@@ -1,0 +1,97 @@
+//! Exit codes, colours and environment variables of the binary.
+
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::{bazaar, cluster_of_one, command, fake::Fake, text};
+
+fn ended(output: &Output, code: i32, hint: &str) {
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert!(said.contains(hint) && said.lines().filter(|line| line.starts_with("error: ")).count() <= 1, "{said}");
+}
+
+#[tokio::test]
+async fn each_way_to_end_has_its_exit_code_and_says_what_to_do_next() {
+    let fake = Fake::start().await;
+    let buy = |quantity: &'static str| ["trade", "buy", "BoarCo", quantity, "--key", "k"];
+    ended(&bazaar(&fake, &["query", "BoarCo"]).await, 0, "");
+    ended(&bazaar(&fake, &["query", "BoarCo", "--no-such-flag"]).await, 2, "--no-such-flag");
+    ended(&bazaar(&fake, &["tour"]).await, 2, "--yes");
+    ended(&bazaar(&fake, &["query", "Nobody"]).await, 5, "bazaar stocks");
+    ended(&bazaar(&fake, &["stocks"]).await, 0, "");
+    ended(&bazaar(&fake, &["order", "77"]).await, 5, "bazaar orders");
+    ended(&bazaar(&fake, &["trade", "buy", "BoarCo", "999999999"]).await, 5, "bazaar query NAME");
+    fake.books().refused_trades = 1;
+    ended(&bazaar(&fake, &buy("1")).await, 3, "bazaar status");
+    fake.books().unknown_trades = 1;
+    ended(&bazaar(&fake, &buy("1")).await, 4, "--key 'k'");
+    ended(&bazaar(&fake, &buy("1")).await, 0, "");
+    // Nothing listens on a port that was just given back.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    ended(&bazaar(&fake, &["orders", "--url", &format!("http://{free}")]).await, 3, "scripts/cluster start");
+    ended(&bazaar(&fake, &["log", "--data", "no/such/folder"]).await, 1, "--data");
+}
+
+#[tokio::test]
+async fn colours_come_if_they_are_wanted_and_not_else() {
+    let fake = Fake::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = cluster_of_one(&fake, folder.path()).await;
+    let is_coloured = async |args: &[&str], variables: &[(&str, &str)]| {
+        let arguments = [&["status", "--config", config.as_str()], args].concat();
+        let output = command(&fake, &arguments).envs(variables.iter().copied()).output().await.unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout).contains('\x1b')
+    };
+    assert!(!is_coloured(&[], &[]).await, "a file is not a terminal");
+    assert!(is_coloured(&["--color", "always"], &[("NO_COLOR", "1")]).await);
+    assert!(is_coloured(&[], &[("CLICOLOR_FORCE", "1")]).await);
+    assert!(is_coloured(&[], &[("BAZAAR_COLOR", "always")]).await);
+    assert!(!is_coloured(&[], &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]).await);
+    assert!(!is_coloured(&["--color", "never"], &[("CLICOLOR_FORCE", "1")]).await);
+}
+
+#[tokio::test]
+async fn a_variable_stands_for_its_flag_and_the_command_line_wins() {
+    let fake = Fake::start().await;
+    for _ in 0..3 {
+        ended(&bazaar(&fake, &["trade", "buy", "BoarCo", "1"]).await, 0, "");
+    }
+    let numbers = async |args: &[&str]| {
+        let mut command = command(&fake, &[&["orders"], args].concat());
+        command.env("BAZAAR_ORDERS_LIMIT", "2").env("BAZAAR_OUTPUT", "json");
+        let output = command.output().await.unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let orders = report["orders"].as_array().unwrap();
+        orders.iter().map(|order| order["number"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(&[]).await, [2, 3]);
+    assert_eq!(numbers(&["--after", "0"]).await, [1, 2]);
+    assert_eq!(numbers(&["--limit", "1"]).await, [3]);
+    assert_eq!(numbers(&["--stock", "BoarCo", "--limit", "1"]).await, [3]);
+    assert_eq!(numbers(&["--stock", "GameStart"]).await, [0_u64; 0]);
+    let check = ["check", "--config", "no/such/file"];
+    for (value, given) in [("0", false), ("false", false), ("1", true), ("true", true)] {
+        let output = command(&fake, &check).env("BAZAAR_CHECK_ALLOW_UNREACHABLE", value).output().await.unwrap();
+        assert_eq!(output.status.code(), Some(1), "'{value}' means {given}, and is no wrong argument");
+    }
+}
+
+#[tokio::test]
+async fn completions_and_the_manual_can_be_had_in_both_forms() {
+    let fake = Fake::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("man");
+    let json = async |args: &[&str]| {
+        let output = bazaar(&fake, &[args, &["--output", "json"]].concat()).await;
+        serde_json::from_slice::<Value>(&output.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}"))
+    };
+    assert!(json(&["completions", "bash"]).await["text"].as_str().unwrap().contains("_bazaar"));
+    assert_eq!(json(&["man"]).await["name"], "bazaar.1");
+    let written = json(&["man", "--dir", pages.to_str().unwrap()]).await;
+    assert_eq!(written["pages"].as_array().unwrap().len(), std::fs::read_dir(&pages).unwrap().count());
+    let printed = bazaar(&fake, &["completions", "zsh"]).await;
+    assert!(text(&printed.stdout).starts_with("#compdef bazaar"), "{}", text(&printed.stdout));
+}

@@ -1,0 +1,44 @@
+//! An entry as people see it: in `GET /admin/log` of a running replica, and in the folder of a stopped one.
+
+use bazaar_domain::{Command, codec::DecodeError};
+use openraft::EntryPayload;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::raft_types::Entry;
+
+/// A decoded log entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryView {
+    /// Its log index.
+    pub index: u64,
+    /// The term it was proposed in.
+    pub term: u64,
+    /// `blank`, `membership`, `trades` or `listings`.
+    pub kind: String,
+    /// What it carries.
+    #[serde(default)]
+    pub items: Vec<Value>,
+}
+
+impl EntryView {
+    /// What an entry shows.
+    ///
+    /// # Errors
+    /// If it holds no command that this build knows.
+    pub fn of(entry: &Entry) -> Result<Self, DecodeError> {
+        let (kind, items) = match &entry.payload {
+            EntryPayload::Blank => ("blank", Vec::new()),
+            EntryPayload::Membership(membership) => {
+                let voters: Vec<u64> = membership.voter_ids().map(|id| id.replica).collect();
+                ("membership", vec![json!({ "voters": voters })])
+            }
+            EntryPayload::Normal(command) => match command.decode()? {
+                Command::Trades(trades) => ("trades", trades.iter().map(|trade| json!(trade)).collect()),
+                Command::Listings(listings) => ("listings", listings.iter().map(|listing| json!(listing)).collect()),
+            },
+        };
+        let (index, term) = (entry.log_id.index, entry.log_id.leader_id.term);
+        Ok(Self { index, term, kind: kind.to_owned(), items })
+    }
+}
