@@ -114,7 +114,11 @@ async fn a_tour_that_is_ended_in_the_middle_brings_back_what_it_killed() -> Resu
     let (_, said) = text(&output);
     ensure!(output.status.code() == Some(130), "{}: {said}", output.status);
     ensure!(said.contains("bringing replica") && said.contains("ended before its end"), "{said}");
-    ensure!(cluster.is_whole()?, "something is still broken: {said}");
+    wait_until("the cluster is whole", || {
+        let is_whole = cluster.is_whole();
+        async move { is_whole.ok().filter(|is_whole| *is_whole) }
+    })
+    .await?;
     Ok(())
 }
 
