@@ -60,7 +60,7 @@ fn variable(path: &[String], arg: &Arg) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
-    use clap::{Arg, Command};
+    use clap::{Arg, ArgMatches, Command};
 
     use super::command;
 
@@ -75,6 +75,12 @@ mod tests {
         let mut found = Vec::new();
         collect(&command(), "bazaar", &mut found);
         found
+    }
+
+    /// The command that a command line calls, with those above it.
+    fn called(matches: &ArgMatches) -> String {
+        let below = matches.subcommand().map(|(name, below)| called(below).replacen("bazaar", name, 1));
+        ["bazaar".to_owned()].into_iter().chain(below).collect::<Vec<_>>().join(" ")
     }
 
     fn flags(command: &Command) -> impl Iterator<Item = &Arg> {
@@ -120,9 +126,10 @@ mod tests {
             assert!(text.contains("Examples:\n") && !examples.is_empty(), "'{path}' has no examples");
             for example in examples {
                 let shown = format!("bazaar {example}");
-                assert!(shown.starts_with(&path), "'{shown}' is no example of '{path}'");
                 let words = shown.split_whitespace().map(|word| word.trim_matches('\''));
-                super::command().try_get_matches_from(words).unwrap_or_else(|error| panic!("'{shown}': {error}"));
+                let matches = super::command().try_get_matches_from(words);
+                let matches = matches.unwrap_or_else(|error| panic!("'{shown}': {error}"));
+                assert!(called(&matches).starts_with(&path), "'{shown}' is no example of '{path}'");
             }
         }
     }

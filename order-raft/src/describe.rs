@@ -3,8 +3,8 @@
 use bazaar_domain::{
     Cents, ErrorKind, StockName,
     api::{
-        BatchAnswer, DigestView, Founder, FoundingView, Health, MemberChange, MemberView, Members, OrderPage, OrderView, Role, TradeBatchBody,
-        TradeBody, TradeReceipt,
+        BatchAnswer, DigestView, Founder, FoundingView, Health, MemberChange, MemberView, Members, OrderPage,
+        OrderView, Role, TradeBatchBody, TradeBody, TradeReceipt,
     },
     limits::{PAGE_ORDERS_DEFAULT, PAGE_ORDERS_MAX},
 };

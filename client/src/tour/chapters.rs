@@ -13,8 +13,8 @@ use crate::{
     admin::Replica,
     api::explained,
     check::report::CheckReport,
-    whole::whole,
     output::{Report, counted},
+    whole::whole,
     workload::record::{Record, RecordFile},
 };
 

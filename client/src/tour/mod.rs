@@ -27,10 +27,10 @@ use crate::{
     check::report::Row,
     cli::CONFIG_DEFAULT,
     exit::{Ending, Exit},
-    whole::whole,
     interrupt,
     script::ClusterScript,
     terminal::print_note,
+    whole::whole,
     workload::record::Record,
 };
 use promises::TourReport;
