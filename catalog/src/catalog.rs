@@ -51,6 +51,7 @@ impl Catalog {
     pub(crate) fn new(
         ledger: Ledger,
         clock: Clock,
+        caller: Caller,
         store: Arc<dyn Store>,
         shutdown: CancellationToken,
         fatal: mpsc::Sender<anyhow::Error>,
@@ -58,7 +59,7 @@ impl Catalog {
         Self {
             ledger: RwLock::new(ledger),
             clock,
-            caller: Caller::new(),
+            caller,
             store: Mutex::new(Some(store)),
             publishes: Arc::new(Semaphore::new(PUBLISHES_MAX)),
             has_first_stocks: AtomicBool::new(false),

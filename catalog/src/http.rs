@@ -14,7 +14,10 @@ use axum::{
 use bazaar_domain::internal::{
     InventorySnapshot, PublishBatch, PublishReply, SubscribeReply, SubscribeRequest, UnsubscribeRequest,
 };
-use bazaar_service::{ApiFailure, Record, http};
+use bazaar_service::{
+    ApiFailure, Record, http,
+    tls::{self, Identity},
+};
 
 use crate::{catalog::Catalog, leader::Leader};
 
@@ -33,16 +36,17 @@ pub(crate) struct Parts {
 
 /// All routes of the listener.
 pub(crate) fn routes(parts: Parts) -> Router {
+    let published = Router::new().route("/orders", post(publish)).route("/inventory", post(replace));
+    let leased = Router::new().route("/subscribe", post(subscribe)).route("/unsubscribe", post(unsubscribe));
+    let changed = Router::new().route("/admin/stocks", post(admin::change_listing));
     let routes = Router::new()
         .route("/stocks", get(reads::list))
         .route("/stocks/{name}", get(reads::lookup))
         .route("/query", get(reads::query))
         .route("/readyz", get(reads::ready))
-        .route("/orders", post(publish))
-        .route("/inventory", post(replace))
-        .route("/subscribe", post(subscribe))
-        .route("/unsubscribe", post(unsubscribe))
-        .route("/admin/stocks", post(admin::change_listing))
+        .merge(tls::only(|who| matches!(who, Identity::Replica(_)), published))
+        .merge(tls::only(|who| who == Identity::Frontend, leased))
+        .merge(tls::only(|who| who == Identity::Operator, changed))
         .with_state(parts);
     http::edge(routes.merge(http::liveness_and_metrics()))
 }

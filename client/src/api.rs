@@ -65,7 +65,7 @@ impl From<reqwest::Error> for Failure {
         match CallError::from(error) {
             CallError::Refused => Self::Refused,
             CallError::Timeout => Self::Timeout,
-            CallError::Broken(text) => Self::Broken(text),
+            CallError::Untrusted(text) | CallError::Broken(text) => Self::Broken(text),
             CallError::Answered(error) => Self::Answered { error, retry_after: None },
         }
     }
@@ -109,16 +109,24 @@ pub struct Frontend {
 }
 
 impl Frontend {
+    /// The frontend at a URL, called without TLS or a token.
+    ///
+    /// # Errors
+    /// As [`Self::called_by`].
+    pub fn new(url: &str) -> Result<Self> {
+        Self::called_by(Caller::new(), url)
+    }
+
     /// The frontend at a URL.
     ///
     /// # Errors
-    /// If it is no `http://` URL.
-    pub fn new(url: &str) -> Result<Self> {
+    /// If it is no `http://` or `https://` URL.
+    pub fn called_by(caller: Caller, url: &str) -> Result<Self> {
         match Url::parse(url) {
-            Ok(parsed) if parsed.scheme() == "http" && parsed.has_host() => {}
-            _ => bail!("'{url}' is no address of a frontend; give --url in the form http://host:port"),
+            Ok(parsed) if matches!(parsed.scheme(), "http" | "https") && parsed.has_host() => {}
+            _ => bail!("'{url}' is no address of a frontend; give --url in the form http://host:port or https://"),
         }
-        Ok(Self { caller: Caller::new(), base: url.trim_end_matches('/').to_owned() })
+        Ok(Self { caller, base: url.trim_end_matches('/').to_owned() })
     }
 
     /// Its URL, without a slash at the end.

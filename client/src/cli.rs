@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -15,8 +16,9 @@ use clap::{Args, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
+    access::{Access, AccessArgs},
     api::Frontend,
-    backup, bench, check, failover, log, members, order,
+    backup, bench, certs, check, failover, log, members, order,
     output::{Format, Printer},
     query, restore, status, trade, workload,
 };
@@ -45,6 +47,9 @@ pub struct GlobalArgs {
     /// The cluster's configuration file; check, status and log take the other addresses from it.
     #[arg(long, global = true, env = "BAZAAR_CONFIG", default_value = "config/cluster.toml", value_name = "FILE")]
     pub config: PathBuf,
+    /// TLS and tokens.
+    #[command(flatten)]
+    pub access: AccessArgs,
     /// How results are printed.
     #[arg(long, global = true, env = "BAZAAR_OUTPUT", default_value = "table")]
     pub output: Format,
@@ -75,6 +80,8 @@ pub enum Command {
     Backup(backup::BackupArgs),
     /// Make the data of a new cluster from a backup.
     Restore(restore::RestoreArgs),
+    /// Make a development authority and certificates for TLS, or show when they end.
+    Certs(certs::CertsArgs),
     /// Measure throughput and latency over real connections.
     Bench(bench::BenchArgs),
 }
@@ -84,6 +91,8 @@ pub enum Command {
 pub struct Context {
     /// The frontend.
     pub frontend: Frontend,
+    /// How our processes are reached.
+    pub access: Access,
     /// Where results go.
     pub printer: Printer,
     config: PathBuf,
@@ -128,9 +137,11 @@ impl Cli {
 /// # Errors
 /// If not all went well; the report, if there is one, is printed before.
 pub async fn run(cli: Cli) -> Result<()> {
-    let GlobalArgs { url, config, output } = cli.global;
-    let url = url.unwrap_or_else(|| frontend_of(&config));
-    let context = Context { frontend: Frontend::new(&url)?, printer: Printer::new(output), config };
+    let GlobalArgs { url, config, access, output } = cli.global;
+    let access = access.resolve(&config)?;
+    let url = url.unwrap_or_else(|| access.caller().url(frontend_of(&config), ""));
+    let frontend = Frontend::called_by(access.caller(), &url)?;
+    let context = Context { frontend, access, printer: Printer::new(output), config };
     match cli.command {
         Command::Workload(args) => workload::run(&context, args).await,
         Command::Query(args) => query::run(&context, args).await,
@@ -143,6 +154,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Log(args) => log::run(&context, args).await,
         Command::Backup(args) => backup::run(&context, args).await,
         Command::Restore(args) => restore::run(&context, args).await,
+        Command::Certs(args) => certs::run(&context, &args),
         Command::Bench(args) => bench::run(&context, args).await,
     }
 }
@@ -158,9 +170,7 @@ pub fn parse_quantity(text: &str) -> Result<Quantity, String> {
 
 /// The frontend of the cluster that the configuration file describes. Most commands need nothing else from the file, so
 /// where there is none, the default address serves.
-fn frontend_of(config: &Path) -> String {
+fn frontend_of(config: &Path) -> SocketAddr {
     let text = std::fs::read_to_string(config).unwrap_or_default();
-    let public =
-        ClusterConfig::parse(&text).map_or_else(|_| FrontendConfig::default().public, |config| config.frontend.public);
-    format!("http://{public}")
+    ClusterConfig::parse(&text).map_or_else(|_| FrontendConfig::default().public, |config| config.frontend.public)
 }

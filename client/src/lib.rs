@@ -4,10 +4,12 @@
 //! Each command lives in a file or folder of its own: it gathers data, decides with pure functions on that data,
 //! prints a report, and returns an error (one sentence) if not all went well.
 
+pub mod access;
 pub mod admin;
 pub mod api;
 pub mod backup;
 pub mod bench;
+pub mod certs;
 pub mod check;
 pub mod cli;
 pub mod failover;

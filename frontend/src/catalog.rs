@@ -153,7 +153,7 @@ impl Catalog {
 
     async fn ask(&self, path: &str, consistency: Consistency, id: &RequestId) -> Result<(HeaderMap, Bytes), Refusal> {
         let query = if consistency == Consistency::Stale { "?consistency=stale" } else { "" };
-        let url = format!("http://{}{path}{query}", self.address);
+        let url = self.caller.url(&self.address, &format!("{path}{query}"));
         let request = self.caller.http().get(url).timeout(LOOKUP_TIMEOUT).header(headers::REQUEST_ID, id.0.clone());
         let called = async {
             let mut response = request.send().await?;

@@ -12,7 +12,11 @@ use bazaar_domain::{
     api::{Data, DigestView, MemberChange, Members},
     internal::{JoinReply, JoinRequest},
 };
-use bazaar_service::{ApiFailure, Json, Query, Record, http::liveness_and_metrics};
+use bazaar_service::{
+    ApiFailure, Json, Query, Record,
+    http::liveness_and_metrics,
+    tls::{self, Identity},
+};
 use openraft::EntryPayload;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -35,16 +39,20 @@ type Answer = Result<axum::Json<Data<Value>>, ApiFailure>;
 
 /// The routes of the admin listener.
 pub fn routes(node: Arc<Node>) -> Router {
-    Router::new()
+    let changes = Router::new()
+        .route("/admin/snapshot", post(snapshot))
+        .route("/admin/transfer", post(transfer))
+        .route("/admin/members", post(change_members));
+    let looks = Router::new()
         .route("/admin/raft", get(raft))
         .route("/admin/log", get(log))
         .route("/admin/digest", get(digest))
         .route("/admin/inventory", get(inventory))
         .route("/admin/backup", get(backup::serve::backup))
-        .route("/admin/snapshot", post(snapshot))
-        .route("/admin/transfer", post(transfer))
-        .route("/admin/members", get(members).post(change_members))
-        .route("/admin/join", post(join))
+        .route("/admin/members", get(members));
+    tls::only(|who| who == Identity::Operator, changes)
+        .merge(tls::only(|who| matches!(who, Identity::Operator | Identity::Frontend), looks))
+        .merge(joining::invitations(post(join)))
         .with_state(Arc::clone(&node))
         .merge(standing_routes(node))
         .merge(liveness_and_metrics())

@@ -20,6 +20,7 @@ use bazaar_service::{
     ApiFailure, Payload, Query, Record, RequestId,
     http::liveness,
     payload::{is_media_type, parse_json},
+    tls::{self, Identity},
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -33,12 +34,13 @@ type Shared = State<Arc<Node>>;
 
 /// The routes of the service listener.
 pub fn routes(node: Arc<Node>) -> Router {
+    let from_frontends = Router::new().route("/orders", post(submit_trades)).route("/reads", post(reads));
+    let from_catalog = Router::new().route("/listings", post(submit_listings)).route("/lease", post(lease));
     Router::new()
-        .route("/orders", post(submit_trades).get(order_page))
+        .route("/orders", get(order_page))
         .route("/orders/{number}", get(order))
-        .route("/reads", post(reads))
-        .route("/listings", post(submit_listings))
-        .route("/lease", post(lease))
+        .merge(tls::only(|who| who == Identity::Frontend, from_frontends))
+        .merge(tls::only(|who| who == Identity::Catalog, from_catalog))
         .with_state(Arc::clone(&node))
         .merge(standing_routes(node))
         .merge(liveness())

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use axum::{
     Router,
     extract::State,
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use bazaar_domain::{
     ErrorKind, ReplicaId,
@@ -21,9 +21,10 @@ use bazaar_domain::{
     internal::{JoinReply, JoinRequest},
 };
 use bazaar_service::{
-    ApiFailure, HttpLimits, Record,
+    ApiFailure, HttpLimits, Record, Tls,
     http::{edge, liveness_and_metrics},
     serve,
+    tls::{self, Identity as ProcessIdentity},
 };
 use futures::future::try_join_all;
 use tokio::net::TcpListener;
@@ -48,6 +49,7 @@ type Shared = State<Arc<Waiting>>;
 /// If it cannot serve.
 pub async fn wait(
     listeners: &Listeners,
+    tls: &Tls,
     identity: Identity,
     data: PathBuf,
     shutdown: &CancellationToken,
@@ -63,11 +65,11 @@ pub async fn wait(
         .route("/readyz", get(not_a_member))
         .with_state(Arc::clone(&waiting))
         .merge(liveness_and_metrics());
-    let admin = standing.clone().merge(Router::new().route("/admin/join", post(join)).with_state(Arc::clone(&waiting)));
+    let admin = standing.clone().merge(invitations(post(join)).with_state(Arc::clone(&waiting)));
     let serving =
         try_join_all([(&listeners.service, standing), (&listeners.admin, admin)].map(async |(listener, routes)| {
             let routes = edge(routes.fallback(not_a_member));
-            serve(share(listener)?, routes, HttpLimits::default(), joined.clone()).await.context("it cannot serve")
+            serve(tls.internal(share(listener)?), routes, HttpLimits::default(), joined.clone()).await.context("it cannot serve")
         }));
     tokio::select! {
         served = serving => drop(served?),
@@ -75,6 +77,11 @@ pub async fn wait(
     }
     let identity = waiting.identity.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Ok(Some(identity).filter(|identity| identity.cluster_id.is_some()))
+}
+
+/// The route on which a leader asks this replica to join.
+pub fn invitations<S: Clone + Send + Sync + 'static>(join: MethodRouter<S>) -> Router<S> {
+    tls::only(|who| matches!(who, ProcessIdentity::Replica(_)), Router::new().route("/admin/join", join))
 }
 
 /// The same socket once more: what connects meanwhile waits in its queue for the replica proper.
