@@ -15,7 +15,9 @@ use bazaar_domain::internal::{
     InventorySnapshot, PublishBatch, PublishReply, SubscribeReply, SubscribeRequest, UnsubscribeRequest,
 };
 use bazaar_service::{
-    ApiFailure, Record, http,
+    ApiFailure, Auth, Record,
+    auth::tokens::Permission,
+    http,
     tls::{self, Identity},
 };
 
@@ -35,10 +37,11 @@ pub(crate) struct Parts {
 }
 
 /// All routes of the listener.
-pub(crate) fn routes(parts: Parts) -> Router {
+pub(crate) fn routes(parts: Parts, auth: &Auth) -> Router {
     let published = Router::new().route("/orders", post(publish)).route("/inventory", post(replace));
     let leased = Router::new().route("/subscribe", post(subscribe)).route("/unsubscribe", post(unsubscribe));
     let changed = Router::new().route("/admin/stocks", post(admin::change_listing));
+    let changed = auth.guard(|_| Some(Permission::Admin), changed);
     let routes = Router::new()
         .route("/stocks", get(reads::list))
         .route("/stocks/{name}", get(reads::lookup))

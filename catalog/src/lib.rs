@@ -18,7 +18,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result};
 use bazaar_domain::{Listing, config::ClusterConfig};
-use bazaar_service::{Clock, HttpLimits, Tls, data_dir::DataDir, ended_early, serve, tls::Identity};
+use bazaar_service::{Auth, Clock, HttpLimits, Tls, data_dir::DataDir, ended_early, serve, tls::Identity};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
@@ -54,6 +54,7 @@ pub async fn run(
 ) -> Result<()> {
     bazaar_service::http::metrics_handle();
     let tls = Tls::load(config.tls.as_ref(), Identity::Catalog)?;
+    let auth = Auth::load(config.auth.as_ref())?;
     let data = DataDir::open(&options.data, DATA_KIND, DATA_FORMAT)?;
     let (store, copy) = RocksStore::open(&data.path().join("copy"))?;
     tracing::info!(applied = copy.applied, stocks = copy.stocks.len(), data = %data.path().display(), "the catalog starts");
@@ -71,7 +72,7 @@ pub async fn run(
     tasks.spawn(initial::list_stocks(Arc::clone(&catalog), Arc::clone(&leader), options.stocks, shutdown.clone()));
     tasks.close();
     let parts = http::Parts { catalog: Arc::clone(&catalog), leader, shutdown: shutdown.clone() };
-    let served = serve(tls.internal(listener), http::routes(parts), HttpLimits::default(), shutdown.clone());
+    let served = serve(tls.internal(listener), http::routes(parts, &auth), HttpLimits::default(), shutdown.clone());
     let result = tokio::select! {
         biased;
         Some(error) = failure.recv() => Err(error),

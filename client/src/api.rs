@@ -283,7 +283,13 @@ pub fn explained(frontend: &Frontend, failure: &Failure) -> anyhow::Error {
             "nothing answers at {url}; start the cluster with 'scripts/cluster start', or name another frontend with --url"
         ),
         Failure::Timeout => anyhow::anyhow!("{url} does not answer in time; look at 'bazaar status', then try again"),
+        Failure::Broken(text) if text.contains("certificate") => {
+            anyhow::anyhow!("{url} is not trusted, or does not trust us ({text}); give the authority with --ca")
+        }
         Failure::Broken(text) => anyhow::anyhow!("the connection to {url} failed ({text}); try again"),
+        Failure::Answered { error, .. } if matches!(error.code, 401 | 403) => {
+            anyhow::anyhow!("{} ({}); give a token that permits it with --token", error.message, error.kind.as_str())
+        }
         Failure::Answered { error, .. } if error.code == 503 => {
             anyhow::anyhow!("{} ({}); look at 'bazaar status', then try again", error.message, error.kind.as_str())
         }

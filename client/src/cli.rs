@@ -20,7 +20,7 @@ use crate::{
     api::Frontend,
     backup, bench, certs, check, failover, log, members, order,
     output::{Format, Printer},
-    query, restore, status, trade, workload,
+    query, restore, status, tokens, trade, workload,
 };
 
 /// Worker threads of every command but `bench`.
@@ -82,6 +82,8 @@ pub enum Command {
     Restore(restore::RestoreArgs),
     /// Make a development authority and certificates for TLS, or show when they end.
     Certs(certs::CertsArgs),
+    /// Make tokens for those who may trade, read or administrate.
+    Tokens(tokens::TokensArgs),
     /// Measure throughput and latency over real connections.
     Bench(bench::BenchArgs),
 }
@@ -155,6 +157,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Backup(args) => backup::run(&context, args).await,
         Command::Restore(args) => restore::run(&context, args).await,
         Command::Certs(args) => certs::run(&context, &args),
+        Command::Tokens(args) => tokens::run(&context, &args),
         Command::Bench(args) => bench::run(&context, args).await,
     }
 }

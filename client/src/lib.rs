@@ -24,6 +24,7 @@ pub mod restore;
 pub mod retry;
 pub mod status;
 pub mod terminal;
+pub mod tokens;
 pub mod trade;
 pub mod workload;
 

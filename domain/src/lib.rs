@@ -17,6 +17,7 @@ pub mod limits;
 pub mod moment;
 pub mod mutants;
 pub mod order;
+pub mod scope;
 pub mod words;
 
 pub use address::Address;
@@ -25,4 +26,5 @@ pub use error::{ApiError, ErrorKind, TradeFate};
 pub use inventory::{Rejection, Stock};
 pub use moment::Moment;
 pub use order::{Order, Outcome};
+pub use scope::KeyScope;
 pub use words::{Cents, IdempotencyKey, Quantity, ReplicaId, Side, StockName};

@@ -17,7 +17,7 @@ use std::{path::Path, sync::Arc};
 use anyhow::{Context, Result};
 use bazaar_domain::config::ClusterConfig;
 use bazaar_service::{
-    Clock, HttpLimits, Tls, ended_early, http::metrics_handle, serve, serve_express, tls::Identity,
+    Auth, Clock, HttpLimits, Tls, ended_early, http::metrics_handle, serve, serve_express, tls::Identity,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +50,7 @@ pub async fn run(listeners: Listeners, config: Arc<ClusterConfig>, shutdown: Can
     // Meters that are made before the registry would count nowhere.
     metrics_handle();
     let tls = Tls::load(config.tls.as_ref(), Identity::Frontend)?;
+    let auth = Auth::load(config.auth.as_ref())?;
     let clock = Clock::start();
     let catalog = Catalog::new(tls.caller(), config.catalog.service.clone(), config.frontend.read_consistency);
     let log = match &config.frontend.cache_log {
@@ -60,7 +61,7 @@ pub async fn run(listeners: Listeners, config: Arc<ClusterConfig>, shutdown: Can
     let (gateway, mut gateway_task) = Gateway::start(&config, tls.caller(), clock);
     let internal_address = advertised(&listeners.internal, config.frontend.internal_advertised.as_deref())?;
     let lease = LeaseKeeper::new(Arc::clone(&lookups), tls.caller(), Arc::clone(&config), internal_address);
-    let app = Arc::new(App { lookups, catalog, gateway, timings: Timings::new() });
+    let app = Arc::new(App { lookups, catalog, gateway, auth, timings: Timings::new() });
 
     let public_limits = HttpLimits { connections_max: config.frontend.connections_max, ..HttpLimits::default() };
     let limits = HttpLimits::default();

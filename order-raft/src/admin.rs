@@ -13,7 +13,8 @@ use bazaar_domain::{
     internal::{JoinReply, JoinRequest},
 };
 use bazaar_service::{
-    ApiFailure, Json, Query, Record,
+    ApiFailure, Auth, Json, Query, Record,
+    auth::tokens::Permission,
     http::liveness_and_metrics,
     tls::{self, Identity},
 };
@@ -38,11 +39,12 @@ type Shared = State<Arc<Node>>;
 type Answer = Result<axum::Json<Data<Value>>, ApiFailure>;
 
 /// The routes of the admin listener.
-pub fn routes(node: Arc<Node>) -> Router {
+pub fn routes(node: Arc<Node>, auth: &Auth) -> Router {
     let changes = Router::new()
         .route("/admin/snapshot", post(snapshot))
         .route("/admin/transfer", post(transfer))
         .route("/admin/members", post(change_members));
+    let changes = auth.guard(|_| Some(Permission::Admin), changes);
     let looks = Router::new()
         .route("/admin/raft", get(raft))
         .route("/admin/log", get(log))

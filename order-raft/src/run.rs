@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use bazaar_domain::{ReplicaId, config::ClusterConfig};
 use bazaar_service::{
-    Clock, HttpLimits, Tls,
+    Auth, Clock, HttpLimits, Tls,
     data_dir::DataDir,
     http::{edge, metrics_handle},
     serve,
@@ -90,6 +90,7 @@ pub async fn run(
 ) -> Result<()> {
     metrics_handle();
     let tls = Tls::load(config.tls.as_ref(), ProcessIdentity::Replica(options.id))?;
+    let auth = Auth::load(config.auth.as_ref())?;
     let data = DataDir::open(&options.data, DATA_KIND, DATA_FORMAT)?;
     let mut identity = Identity::establish(data.path(), options.id, options.bootstrap.as_deref())?;
     if identity.cluster_id.is_none() {
@@ -102,7 +103,7 @@ pub async fn run(
     let (node, mut tasks) = start(config, data.path(), identity, &work, listeners.peers, &tls).await?;
     tracing::info!(id = node.id, cluster = node.cluster_id, "replica started");
     let serving = async {
-        let (service, admin) = (http::routes(Arc::clone(&node)), admin::routes(Arc::clone(&node)));
+        let (service, admin) = (http::routes(Arc::clone(&node)), admin::routes(Arc::clone(&node), &auth));
         let service = serve(tls.internal(listeners.service), edge(service), HttpLimits::default(), listen.clone());
         let admin = serve(tls.internal(listeners.admin), edge(admin), HttpLimits::default(), listen.clone());
         try_join_all([service, admin]).await.map(drop).context("the replica cannot serve")

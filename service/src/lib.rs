@@ -1,6 +1,7 @@
 //! What every process of the bazaar needs around its own part: configuration and logs at the start, listeners and
 //! bounded HTTP serving, one mapping of errors to HTTP, calls between our processes, and an orderly stop.
 
+pub mod auth;
 pub mod call;
 pub mod clock;
 pub mod data_dir;
@@ -16,6 +17,7 @@ pub mod start;
 pub mod supervise;
 pub mod tls;
 
+pub use auth::Auth;
 pub use call::{CallError, Caller};
 pub use clock::Clock;
 pub use failure::ApiFailure;

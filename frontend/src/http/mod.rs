@@ -12,12 +12,16 @@ use axum::{
     Router,
     body::Body,
     extract::{Path, Request, rejection::PathRejection},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use bazaar_domain::{StockName, internal::headers};
-use bazaar_service::{ApiFailure, RequestId, http};
+use bazaar_service::{
+    ApiFailure, Auth, RequestId,
+    auth::tokens::Permission,
+    http,
+};
 use metrics::{Histogram, histogram};
 use serde::Serialize;
 
@@ -32,6 +36,7 @@ pub(crate) struct App {
     pub(crate) lookups: Arc<Lookups>,
     pub(crate) catalog: Catalog,
     pub(crate) gateway: Gateway,
+    pub(crate) auth: Auth,
     pub(crate) timings: Timings,
 }
 
@@ -83,6 +88,7 @@ impl Drop for Timer<'_> {
 
 /// The routes of the public listener.
 pub(crate) fn public_routes(app: Arc<App>) -> Router {
+    let auth = app.auth.clone();
     let routes = Router::new()
         .route("/stocks", get(stocks::list))
         .route("/stocks/{name}", get(stocks::one))
@@ -95,7 +101,16 @@ pub(crate) fn public_routes(app: Arc<App>) -> Router {
         .route("/leader", get(probes::leader))
         .route("/readyz", get(probes::readyz))
         .with_state(app);
-    http::edge(routes.merge(http::liveness()))
+    http::edge(auth.guard(permission, routes).merge(http::liveness()))
+}
+
+/// What a public request needs, if anybody is asked.
+fn permission(request: &Request) -> Option<Permission> {
+    match (request.method(), request.uri().path()) {
+        (_, "/readyz") => None,
+        (&Method::GET | &Method::HEAD, _) => Some(Permission::Read),
+        _ => Some(Permission::Trade),
+    }
 }
 
 /// The routes of the admin listener.

@@ -9,7 +9,7 @@ use openraft::{
     raft::{AppendEntriesResponse, StreamAppendError, TransferLeaderRequest, VoteRequest},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
@@ -231,7 +231,7 @@ async fn frames_over_the_limit_and_bytes_that_are_no_hello_close_the_connection(
     server.client().await.append_entries(append(1), option()).await.unwrap();
 }
 
-async fn assert_closed(mut stream: TcpStream) {
+async fn assert_closed(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let read = tokio::time::timeout(WAIT_MAX, stream.read(&mut [0; 16])).await.unwrap();
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
 }

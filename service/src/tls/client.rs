@@ -46,11 +46,15 @@ impl Connector {
 
     /// The same, which sends these headers with each request.
     pub fn caller_with(&self, headers: HeaderMap) -> Caller {
-        let (client, scheme) = match &self.0 {
-            None => (http_client(), "http"),
-            Some(config) => (http_client_with(ClientConfig::clone(config)), "https"),
-        };
-        Caller::over(client.default_headers(headers), scheme)
+        Caller::over(self.client_builder().default_headers(headers), if self.is_on() { "https" } else { "http" })
+    }
+
+    /// The beginning of an HTTP client of another kind.
+    pub fn client_builder(&self) -> reqwest::ClientBuilder {
+        match &self.0 {
+            None => http_client(),
+            Some(config) => http_client_with(ClientConfig::clone(config)),
+        }
     }
 
     /// Makes a fresh connection one to this very process of ours, and to nobody else.
