@@ -30,7 +30,7 @@ pub struct AccessArgs {
 }
 
 /// What every call needs; cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Access {
     connector: Connector,
     caller: Caller,
@@ -86,8 +86,8 @@ fn operators_pair(tls: &TlsConfig) -> Option<(String, String)> {
 
 impl Access {
     /// The HTTP client.
-    pub fn caller(&self) -> Caller {
-        self.caller.clone()
+    pub fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     /// What opens other connections.

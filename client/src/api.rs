@@ -12,6 +12,8 @@ use bazaar_service::{CallError, Caller};
 use reqwest::{RequestBuilder, Response, Url, header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::access::Access;
+
 /// How long one attempt of a read may take: longer than the frontend holds one, so that its reason comes first.
 const READ_TIMEOUT: Duration = Duration::from_secs(12);
 /// How long one attempt of a trade may take: longer than the frontend itself tries, so that its answer comes first.
@@ -104,7 +106,7 @@ pub struct Accepted {
 /// The frontend; cheap to clone, connections are shared.
 #[derive(Debug, Clone)]
 pub struct Frontend {
-    caller: Caller,
+    access: Access,
     base: String,
 }
 
@@ -112,21 +114,21 @@ impl Frontend {
     /// The frontend at a URL, called without TLS or a token.
     ///
     /// # Errors
-    /// As [`Self::called_by`].
+    /// As [`Self::reached_by`].
     pub fn new(url: &str) -> Result<Self> {
-        Self::called_by(Caller::new(), url)
+        Self::reached_by(Access::default(), url)
     }
 
     /// The frontend at a URL.
     ///
     /// # Errors
     /// If it is no `http://` or `https://` URL.
-    pub fn called_by(caller: Caller, url: &str) -> Result<Self> {
+    pub fn reached_by(access: Access, url: &str) -> Result<Self> {
         match Url::parse(url) {
             Ok(parsed) if matches!(parsed.scheme(), "http" | "https") && parsed.has_host() => {}
             _ => bail!("'{url}' is no address of a frontend; give --url in the form http://host:port or https://"),
         }
-        Ok(Self { caller, base: url.trim_end_matches('/').to_owned() })
+        Ok(Self { access, base: url.trim_end_matches('/').to_owned() })
     }
 
     /// Its URL, without a slash at the end.
@@ -136,7 +138,12 @@ impl Frontend {
 
     /// The HTTP client, for calls to other processes.
     pub fn caller(&self) -> &Caller {
-        &self.caller
+        self.access.caller()
+    }
+
+    /// How our processes are reached.
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     /// `GET /stocks`.
@@ -153,7 +160,7 @@ impl Frontend {
     /// As [`Failure`] says.
     pub async fn lookup(&self, name: StockName) -> Result<Lookup, Failure> {
         let url = format!("{}/stocks/{name}", self.base);
-        let reply = send(self.caller.http().get(url).timeout(READ_TIMEOUT)).await?;
+        let reply = send(self.caller().http().get(url).timeout(READ_TIMEOUT)).await?;
         let cache = match reply.header(headers::CACHE) {
             Some("hit") => Some(CacheUse::Hit),
             Some("miss") => Some(CacheUse::Miss),
@@ -175,7 +182,7 @@ impl Frontend {
         quantity: Quantity,
     ) -> Result<Accepted, Failure> {
         let request = self
-            .caller
+            .caller()
             .http()
             .post(format!("{}/orders", self.base))
             .timeout(TRADE_TIMEOUT)
@@ -203,7 +210,7 @@ impl Frontend {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        get_json(&self.caller, &format!("{}{path}", self.base), READ_TIMEOUT).await
+        get_json(self.caller(), &format!("{}{path}", self.base), READ_TIMEOUT).await
     }
 }
 

@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    access::{Access, AccessArgs},
+    access::AccessArgs,
     api::Frontend,
     backup, bench, certs, check, failover, log, members, order,
     output::{Format, Printer},
@@ -93,8 +93,6 @@ pub enum Command {
 pub struct Context {
     /// The frontend.
     pub frontend: Frontend,
-    /// How our processes are reached.
-    pub access: Access,
     /// Where results go.
     pub printer: Printer,
     config: PathBuf,
@@ -142,8 +140,7 @@ pub async fn run(cli: Cli) -> Result<()> {
     let GlobalArgs { url, config, access, output } = cli.global;
     let access = access.resolve(&config)?;
     let url = url.unwrap_or_else(|| access.caller().url(frontend_of(&config), ""));
-    let frontend = Frontend::called_by(access.caller(), &url)?;
-    let context = Context { frontend, access, printer: Printer::new(output), config };
+    let context = Context { frontend: Frontend::reached_by(access, &url)?, printer: Printer::new(output), config };
     match cli.command {
         Command::Workload(args) => workload::run(&context, args).await,
         Command::Query(args) => query::run(&context, args).await,

@@ -15,7 +15,10 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
-use crate::failure::{ApiFailure, problem_response};
+use crate::{
+    failure::{ApiFailure, problem_response},
+    framing,
+};
 
 /// Largest header that is taken. The server beneath stops reading at about the same size, but not exactly there.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
@@ -78,6 +81,7 @@ pub fn edge(routes: Router) -> Router {
             ApiFailure::new(ErrorKind::MethodNotAllowed, "this path does not take that method")
         })
         .layer(CatchPanicLayer::custom(|_panic: Box<dyn std::any::Any + Send>| fault()))
+        .layer(middleware::from_fn(framing::one_end))
         .layer(middleware::from_fn(carry_request_id))
 }
 

@@ -18,6 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     express::{self, Express, Head, Left},
     http::{self, RequestId},
+    impatient::Impatient,
     rewound::Rewound,
     tls::{Door, Lock, Unopened},
 };
@@ -46,13 +47,20 @@ pub struct HttpLimits {
     pub connections_max: usize,
     /// A request's header must have arrived whole after this time; idle connections are closed after it too.
     pub header_read_timeout: Duration,
+    /// Whoever takes nothing of an answer for this time is cut off.
+    pub write_timeout: Duration,
     /// Largest header.
     pub header_bytes_max: usize,
 }
 
 impl Default for HttpLimits {
     fn default() -> Self {
-        Self { connections_max: 4_096, header_read_timeout: Duration::from_secs(30), header_bytes_max: 64 * 1024 }
+        Self {
+            connections_max: 4_096,
+            header_read_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            header_bytes_max: 64 * 1024,
+        }
     }
 }
 
@@ -175,7 +183,8 @@ async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin, E: Express>(mut stream:
     if !E::IS_ON || http::makes_spans() {
         return server.serve(stream).await;
     }
-    match express::serve(&mut stream, &express, server.limits.header_read_timeout, &server.shutdown).await {
+    let HttpLimits { header_read_timeout, write_timeout, .. } = server.limits;
+    match express::serve(&mut stream, &express, header_read_timeout, write_timeout, &server.shutdown).await {
         Ok(Left::Closed) => close(&mut stream).await,
         Ok(Left::ForServer(unread)) => server.serve(Rewound::new(unread, stream)).await,
         Err(error) => tracing::debug!(%error, "a connection ended early"),
@@ -189,6 +198,7 @@ async fn close(stream: &mut (impl AsyncWrite + Unpin)) {
 
 impl Server {
     async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let stream = Impatient::new(stream, self.limits.write_timeout);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.header_read_timeout)

@@ -51,11 +51,12 @@ pub(crate) enum Left {
 }
 
 /// Serves a connection until it closes, `shutdown`, or a request that is not for the express way. A connection that
-/// sends nothing, or takes nothing, for `idle_timeout` is closed.
+/// sends nothing for `idle_timeout`, or has not taken an answer after `write_timeout`, is closed.
 pub(crate) async fn serve<S, E>(
     stream: &mut S,
     routes: &E,
     idle_timeout: Duration,
+    write_timeout: Duration,
     shutdown: &CancellationToken,
 ) -> io::Result<Left>
 where
@@ -88,7 +89,7 @@ where
             answered.increment(1);
             let is_last = shutdown.is_cancelled();
             writer::write(response, &id, is_last, &mut answer).await?;
-            timeout(idle_timeout, stream.write_all(&answer)).await??;
+            timeout(write_timeout, stream.write_all(&answer)).await??;
             answer.clear();
             if is_last {
                 return Ok(Left::Closed);

@@ -145,6 +145,24 @@ async fn plain_http_at_a_locked_door_is_told_so_and_closed() {
 }
 
 #[tokio::test]
+async fn who_begins_no_handshake_or_half_of_one_is_cut_off() {
+    let folder = Folder::new();
+    folder.sign_catalog();
+    let served = served(&folder).await;
+    let closed = async |start: &[u8]| {
+        let mut stream = TcpStream::connect(&served.address).await.unwrap();
+        stream.write_all(start).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("it closes");
+        assert!(answer.is_empty(), "{answer:?}");
+    };
+    tokio::join!(closed(b""), closed(&HANDSHAKE_START[..1]), closed(HANDSHAKE_START));
+}
+
+/// The head of a record of 512 bytes that never come.
+const HANDSHAKE_START: &[u8] = &[0x16, 3, 1, 2, 0];
+
+#[tokio::test]
 async fn a_public_door_asks_for_no_certificate_and_may_show_another() {
     let folder = Folder::new();
     folder.sign("frontend", &["frontend.bazaar.internal"]);
