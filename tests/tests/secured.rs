@@ -3,8 +3,9 @@
 use std::{process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use bazaar_service::tls::Connector;
+use bazaar_service::{auth::tokens::hash, tls::Connector};
 use bazaar_tests::{Cluster, Name, cluster::finished, process::binary, wait_until};
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -90,6 +91,49 @@ async fn nobody_comes_in_without_the_right_certificate() -> Result<()> {
     let output = Command::new(binary("bazaar")).args(["query", "S1", "--url", &url, "--config"]).arg(nowhere).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(!output.status.success() && said.contains("UnknownIssuer") && said.contains("--ca"), "{said}");
+    Ok(())
+}
+
+/// A file of tokens that are called as they read.
+fn tokens_file(folder: &TempDir) -> Result<String> {
+    let entry = |(name, scope): (&str, &str)| {
+        format!("[[token]]\nname = \"{name}\"\nhash = \"{}\"\nscopes = [\"{scope}\"]\n", hash(name))
+    };
+    let file = folder.path().join("tokens.toml");
+    std::fs::write(&file, [("till", "trade"), ("shop", "trade"), ("boss", "admin")].map(entry).concat())?;
+    Ok(format!("[auth]\ntokens = \"{}\"\n", file.display()))
+}
+
+#[tokio::test]
+async fn tokens_are_asked_for_besides_certificates() -> Result<()> {
+    let folder = TempDir::new()?;
+    let cluster = Cluster::start_secured(1, &tokens_file(&folder)?).await?;
+    ensure!(cluster.trade("k", "S1", "buy", 1).await?.0 == 401, "a trade without a token");
+    let leader = cluster.leader().await?;
+    let successor = leader % 3 + 1;
+    let transfer = async |token: &str| {
+        let request = cluster.client().post(format!("{}/admin/transfer", cluster.admin_url(leader)));
+        request.bearer_auth(token).json(&serde_json::json!({ "to": successor })).send().await
+    };
+    let list = async |token: &str| {
+        let body = serde_json::json!({ "action": "list", "name": "New", "price": 1.5, "quantity": 7 });
+        let request = cluster.client().post(format!("{}/admin/stocks", cluster.url_of(Name::Catalog)));
+        request.bearer_auth(token).json(&body).send().await
+    };
+    for (token, status) in [("nobody", 401), ("till", 403), ("boss", 200)] {
+        let (listed, handed) = (list(token).await?.status(), transfer(token).await?.status());
+        ensure!(listed == status && handed == status, "{token}: {listed} {handed}");
+    }
+    let records = cluster.folder().join("acknowledged");
+    let path = records.to_str().context("a path")?;
+    let workload =
+        ["workload", "--requests", "500", "--clients", "2", "--prob", "0.5", "--records", path, "--token", "till"];
+    cluster.bazaar_succeeds("workload", &workload).await?;
+    // Only the sender's own token sees the keys that it is compared with.
+    cluster.bazaar_succeeds("check", &["check", "--records", path, "--token", "till"]).await?;
+    cluster.bazaar_succeeds("check", &["check", "--token", "shop"]).await?;
+    let bench = ["bench", "--duration-s", "1", "--warm-up-s", "0", "--connections", "4", "--token", "shop"];
+    cluster.bazaar_succeeds("bench", &bench).await?;
     Ok(())
 }
 

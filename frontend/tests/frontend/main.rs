@@ -6,5 +6,7 @@ mod fakes;
 mod internal;
 mod older_forms;
 mod orders;
+mod slow;
 mod stocks;
+mod tokens;
 mod trades;
