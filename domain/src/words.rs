@@ -89,10 +89,12 @@ impl IdempotencyKey {
 
     /// Checks and keeps a key of a record.
     fn read_record(text: &str) -> Result<Self, InvalidWord> {
-        let Some((scope, key)) = text.split_once(SCOPE_END) else { return Self::new(text) };
-        KeyScope::new(scope)?;
-        Self::new(key)?;
-        Ok(Self(text.into()))
+        Self::new(text).or_else(|invalid| {
+            let (scope, key) = text.split_once(SCOPE_END).ok_or(invalid)?;
+            KeyScope::new(scope)?;
+            Self::new(key)?;
+            Ok(Self(text.into()))
+        })
     }
 
     /// A key whose parts are valid.
