@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    access::AccessArgs,
+    access::{Access, AccessArgs},
     api::Frontend,
     backup, bench, certs, check, failover, log, members, order,
     output::{Format, Printer},
@@ -88,6 +88,13 @@ pub enum Command {
     Bench(bench::BenchArgs),
 }
 
+impl Command {
+    /// Whether it calls processes. What makes certificates must work before there are any.
+    fn asks_processes(&self) -> bool {
+        !matches!(self, Self::Certs(_) | Self::Tokens(_) | Self::Restore(_))
+    }
+}
+
 /// What a command works with.
 #[derive(Debug, Clone)]
 pub struct Context {
@@ -138,7 +145,7 @@ impl Cli {
 /// If not all went well; the report, if there is one, is printed before.
 pub async fn run(cli: Cli) -> Result<()> {
     let GlobalArgs { url, config, access, output } = cli.global;
-    let access = access.resolve(&config)?;
+    let access = if cli.command.asks_processes() { access.resolve(&config)? } else { Access::default() };
     let url = url.unwrap_or_else(|| access.caller().url(frontend_of(&config), ""));
     let context = Context { frontend: Frontend::reached_by(access, &url)?, printer: Printer::new(output), config };
     match cli.command {

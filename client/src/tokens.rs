@@ -81,7 +81,11 @@ fn made(args: &NewArgs) -> Made {
 
 impl Report for Made {
     fn to_text(&self, _colour: bool) -> String {
-        format!("{}\n\nIt is shown only now. Put this into the file of tokens:\n\n{}", self.token, self.entry.trim_end())
+        format!(
+            "{}\n\nIt is shown only now. Put this into the file of tokens:\n\n{}",
+            self.token,
+            self.entry.trim_end()
+        )
     }
 }
 

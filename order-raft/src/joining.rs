@@ -69,7 +69,9 @@ pub async fn wait(
     let serving =
         try_join_all([(&listeners.service, standing), (&listeners.admin, admin)].map(async |(listener, routes)| {
             let routes = edge(routes.fallback(not_a_member));
-            serve(tls.internal(share(listener)?), routes, HttpLimits::default(), joined.clone()).await.context("it cannot serve")
+            serve(tls.internal(share(listener)?), routes, HttpLimits::default(), joined.clone())
+                .await
+                .context("it cannot serve")
         }));
     tokio::select! {
         served = serving => drop(served?),

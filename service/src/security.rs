@@ -62,11 +62,8 @@ impl SecurityArgs {
         };
         let over = |given: &Option<String>, in_file| given.clone().or(in_file);
         let public = self.tls_public_certificate.clone().zip(self.tls_public_key.clone()).or(public);
-        let files = (
-            over(&self.tls_authority, authority),
-            over(&self.tls_certificate, certificate),
-            over(&self.tls_key, key),
-        );
+        let files =
+            (over(&self.tls_authority, authority), over(&self.tls_certificate, certificate), over(&self.tls_key, key));
         let (public_certificate, public_key) = public.unzip();
         match files {
             (Some(authority), Some(certificate), Some(key)) => {

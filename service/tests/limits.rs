@@ -137,9 +137,7 @@ async fn who_takes_no_express_answers_is_cut_off() {
     let listening = listening(short()).await;
     let mut stream = TcpStream::connect(listening.address).await.unwrap();
     let request = "GET /express HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1_000);
-    let asking = async {
-        while stream.write_all(request.as_bytes()).await.is_ok() {}
-    };
+    let asking = async { while stream.write_all(request.as_bytes()).await.is_ok() {} };
     timeout(PATIENCE, asking).await.expect("the listener closes the connection");
 }
 
@@ -155,11 +153,24 @@ async fn what_is_too_large_is_refused() {
         (format!("GET /routed HTTP/1.1\r\nhost: x\r\n{many}\r\n"), ["431", "431"]),
         (format!("GET /express HTTP/1.1\r\nhost: x\r\n{many}\r\n"), ["431", "431"]),
         (
-            format!("POST /take HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{large}", large.len()),
+            format!(
+                "POST /take HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{large}",
+                large.len()
+            ),
             ["413", "413"],
         ),
-        ("POST /take HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 99999999999999999999\r\n\r\n".into(), ["400", "413"]),
-        (format!("POST /take HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n", large.len()), ["413", "413"]),
+        (
+            "POST /take HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 99999999999999999999\r\n\r\n"
+                .into(),
+            ["400", "413"],
+        ),
+        (
+            format!(
+                "POST /take HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n",
+                large.len()
+            ),
+            ["413", "413"],
+        ),
     ];
     for (request, wanted) in cases {
         let answer = until_closed(&listening, request.as_bytes()).await;

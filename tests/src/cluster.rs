@@ -167,7 +167,12 @@ impl Cluster {
     /// If it fails; the message is its own.
     pub fn make_certificates(&self, action: &str) -> Result<()> {
         let (config, dir) = (self.config(), self.folder().join("certs"));
-        let command = Command::new(binary("bazaar")).args(["certs", action, "--config"]).arg(config).arg("--dir").arg(dir).output();
+        let command = Command::new(binary("bazaar"))
+            .args(["certs", action, "--config"])
+            .arg(config)
+            .arg("--dir")
+            .arg(dir)
+            .output();
         let output = command.context("bazaar cannot be started")?;
         ensure!(output.status.success(), "certs {action}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(())
@@ -209,7 +214,17 @@ impl Cluster {
         let client = bazaar_service::tls::http_client().timeout(REQUEST_TIMEOUT).build()?;
         let more_config = more_config.to_owned();
         let (processes, network) = (BTreeMap::new(), None);
-        let cluster = Self { processes, network, folder, ports, client, more_config, frontends: 1, is_secured: false, mutant: None };
+        let cluster = Self {
+            processes,
+            network,
+            folder,
+            ports,
+            client,
+            more_config,
+            frontends: 1,
+            is_secured: false,
+            mutant: None,
+        };
         cluster.write_config(&REPLICAS)?;
         Ok(cluster)
     }

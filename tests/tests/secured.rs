@@ -86,9 +86,13 @@ async fn nobody_comes_in_without_the_right_certificate() -> Result<()> {
     ensure!(publish.status() == 403, "{}", publish.status());
     // Clients need no certificate, but trust nobody without the authority.
     let without = bazaar_service::tls::http_client().build()?;
-    ensure!(without.get(format!("{}/stocks/S1", cluster.url())).send().await.is_err(), "an unknown authority is trusted");
+    ensure!(
+        without.get(format!("{}/stocks/S1", cluster.url())).send().await.is_err(),
+        "an unknown authority is trusted"
+    );
     let (url, nowhere) = (cluster.url(), cluster.folder().join("no.toml"));
-    let output = Command::new(binary("bazaar")).args(["query", "S1", "--url", &url, "--config"]).arg(nowhere).output()?;
+    let output =
+        Command::new(binary("bazaar")).args(["query", "S1", "--url", &url, "--config"]).arg(nowhere).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(!output.status.success() && said.contains("UnknownIssuer") && said.contains("--ca"), "{said}");
     Ok(())
@@ -148,7 +152,10 @@ async fn plain_text_is_turned_away_from_every_listener() -> Result<()> {
         let read = timeout(CLOSED_MAX, stream.read_to_string(&mut answer)).await.context("it stays open")?;
         let told = answer.starts_with("HTTP/1.1 400 ") && answer.contains("use https");
         // The peers' listener speaks no HTTP, and just closes.
-        ensure!(told || (answer.is_empty() && address == inner_addresses(&cluster)?[1]), "{address}: {read:?} {answer}");
+        ensure!(
+            told || (answer.is_empty() && address == inner_addresses(&cluster)?[1]),
+            "{address}: {read:?} {answer}"
+        );
     }
     Ok(())
 }

@@ -112,8 +112,7 @@ impl Generator {
         let number = 1 + (self.random >> 16) % self.scene.orders;
         self.order.clear();
         let headers = &self.scene.headers;
-        write!(self.order, "GET /orders/{number} HTTP/1.1\r\n{headers}\r\n")
-            .expect("writing to a vector cannot fail");
+        write!(self.order, "GET /orders/{number} HTTP/1.1\r\n{headers}\r\n").expect("writing to a vector cannot fail");
         &self.order
     }
 

@@ -74,7 +74,8 @@ impl Report for Shown {
         for row in &self.certificates {
             table.add_row(vec![row.file.clone().into(), verdict_cell(row.days_left, row.days_left >= 0)]);
         }
-        let key = if self.has_authority_key { "\nThe authority's key lies here too: move it to a safer place." } else { "" };
+        let key =
+            if self.has_authority_key { "\nThe authority's key lies here too: move it to a safer place." } else { "" };
         format!("{}{key}", table_text(&table))
     }
 }

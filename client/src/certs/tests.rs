@@ -102,7 +102,8 @@ async fn greeting(connector: &Connector, config: &TlsConfig) -> Result<Option<Pe
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let stream = TcpStream::connect(listener.local_addr()?).await?;
     let door = tls.internal(listener);
-    let opening = async { door.lock().context("a lock")?.open(door.accept().await?).await.map_err(|_| anyhow!("shut")) };
+    let opening =
+        async { door.lock().context("a lock")?.open(door.accept().await?).await.map_err(|_| anyhow!("shut")) };
     let (opened, connected) = tokio::join!(opening, connector.to_process(stream, Identity::Catalog));
     connected?;
     Ok(opened?.1)

@@ -17,11 +17,7 @@ use axum::{
     routing::{get, post},
 };
 use bazaar_domain::{StockName, internal::headers};
-use bazaar_service::{
-    ApiFailure, Auth, RequestId,
-    auth::tokens::Permission,
-    http,
-};
+use bazaar_service::{ApiFailure, Auth, RequestId, auth::tokens::Permission, http};
 use metrics::{Histogram, histogram};
 use serde::Serialize;
 

@@ -83,7 +83,8 @@ pub(super) async fn page(
         return Err(mismatch());
     };
     let next_after = orders.last().filter(|_| more).map(|order| order.number);
-    let page = OrderPage { data: orders.iter().map(|order| OrderView::seen_by(order, sender.scope())).collect(), next_after };
+    let page =
+        OrderPage { data: orders.iter().map(|order| OrderView::seen_by(order, sender.scope())).collect(), next_after };
     let mut response = json(StatusCode::OK, &page);
     response.headers_mut().insert(headers::LOG_INDEX, HeaderValue::from(log_index));
     Ok(response)

@@ -145,7 +145,10 @@ async fn the_key_of_an_order_is_shown_to_its_sender_only() {
     for path in paths {
         assert!(bazaar.get_as("till", path).await.text.contains("\"key\":\"secret"), "{path}");
         let seen = bazaar.get_as("shop", path).await.text;
-        assert!(!seen.contains("secret") && !seen.contains("till") && seen.contains("\"key\":\"hidden:"), "{path} {seen}");
+        assert!(
+            !seen.contains("secret") && !seen.contains("till") && seen.contains("\"key\":\"hidden:"),
+            "{path} {seen}"
+        );
     }
     let page = bazaar.data_as("shop", "/orders").await;
     assert_ne!(page[0]["key"], page[1]["key"], "they can still be told apart");

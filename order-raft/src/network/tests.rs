@@ -316,7 +316,8 @@ async fn offer(server: &TestServer) -> Connection {
 
 /// The same while the folder of an earlier one may still be there.
 async fn offer_more(server: &TestServer) -> Connection {
-    let connection = Connection::open(&server.address.to_string(), &hello(Channel::Snapshot), &Connector::default()).await.unwrap();
+    let connection =
+        Connection::open(&server.address.to_string(), &hello(Channel::Snapshot), &Connector::default()).await.unwrap();
     let files = vec![SnapshotFile { name: "file".into(), bytes: 4, crc32: crc32fast::hash(b"abcd") }];
     let offer = SnapshotOffer { vote: Vote::new_committed(3, FIRST), meta: meta(), files };
     call(&connection, Call::SnapshotBegin(Box::new(offer))).await.unwrap();
@@ -373,7 +374,8 @@ async fn a_torn_transfer_leaves_nothing_behind() {
 async fn a_manifest_that_names_a_file_elsewhere_is_refused() {
     let peer = TestPeer::willing();
     let server = TestServer::start(peer.clone()).await;
-    let connection = Connection::open(&server.address.to_string(), &hello(Channel::Snapshot), &Connector::default()).await.unwrap();
+    let connection =
+        Connection::open(&server.address.to_string(), &hello(Channel::Snapshot), &Connector::default()).await.unwrap();
     let files = vec![SnapshotFile { name: "../outside".into(), bytes: 4, crc32: 0 }];
     let offer = SnapshotOffer { vote: Vote::new_committed(3, FIRST), meta: meta(), files };
     let refused = call(&connection, Call::SnapshotBegin(Box::new(offer))).await;

@@ -60,7 +60,8 @@ impl Auth {
             _ => None,
         };
         let unauthenticated = |text: &str| ApiFailure::new(ErrorKind::Unauthenticated, text);
-        let token = token.ok_or_else(|| unauthenticated("send one token, in a header 'Authorization: Bearer TOKEN'"))?;
+        let token =
+            token.ok_or_else(|| unauthenticated("send one token, in a header 'Authorization: Bearer TOKEN'"))?;
         let current = Arc::clone(&tokens.current.read().unwrap_or_else(PoisonError::into_inner));
         let found = current.find(token).ok_or_else(|| unauthenticated("this token is not known, or has expired"))?;
         if !found.permits(wanted) {

@@ -133,7 +133,8 @@ fn token(entry: Entry) -> Result<Token> {
     ensure!(!entry.scopes.is_empty(), "the token {name} has no scopes; give some of trade, read and admin");
     let hash = blake3::Hash::from_hex(&entry.hash)
         .with_context(|| format!("the hash of the token {name} is not what 'bazaar tokens new' prints"))?;
-    let expires_day = entry.expires.map(|date| day_of(&date).with_context(|| format!("the token {name}"))).transpose()?;
+    let expires_day =
+        entry.expires.map(|date| day_of(&date).with_context(|| format!("the token {name}"))).transpose()?;
     Ok(Token { name, hash, scopes: entry.scopes, expires_day })
 }
 

@@ -28,6 +28,7 @@ use rustls::{
 };
 use tokio::net::TcpListener;
 
+use self::{authority::Authority, pair::Pair};
 pub use self::{
     client::Connector,
     door::{Door, Lock, Unopened},
@@ -35,7 +36,6 @@ pub use self::{
     peer::{Peer, only},
     stream::Stream,
 };
-use self::{authority::Authority, pair::Pair};
 use crate::{Caller, reload};
 
 /// The cryptography of all TLS here.

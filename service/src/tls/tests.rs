@@ -37,7 +37,8 @@ impl Folder {
     /// Makes the certificate and key of this name, for these names; returns the files.
     fn sign(&self, file: &str, names: &[&str]) -> (String, String) {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+        let mut params =
+            CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let pair = (self.file(&format!("{file}.pem")), self.file(&format!("{file}.key")));
         fs::write(&pair.0, params.signed_by(&key, &self.issuer).unwrap().pem()).unwrap();
