@@ -167,7 +167,9 @@ async fn serve_connection<E: Express>(
 }
 
 async fn unlock<E: Express>(stream: TcpStream, lock: Lock, express: E, mut server: Server) {
-    match lock.open(stream).await {
+    // Nothing was asked yet: a stop need not wait for it.
+    let Some(opened) = server.shutdown.clone().run_until_cancelled_owned(lock.open(stream)).await else { return };
+    match opened {
         Ok((stream, peer)) => {
             if let Some(peer) = peer {
                 server.routes = server.routes.layer(Extension(peer));
