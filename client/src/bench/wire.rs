@@ -100,6 +100,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// If the connection breaks, or the answer is none that is understood; the connection is then of no more use.
     pub async fn exchange(&mut self, request: &[u8]) -> io::Result<Answer<'_>> {
         self.stream.write_all(request).await?;
+        // With TLS, what was written may still be on its way to the socket.
+        self.stream.flush().await?;
         self.buffer.clear();
         let head = loop {
             self.read_more(1).await?;

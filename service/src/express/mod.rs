@@ -89,7 +89,12 @@ where
             answered.increment(1);
             let is_last = shutdown.is_cancelled();
             writer::write(response, &id, is_last, &mut answer).await?;
-            timeout(write_timeout, stream.write_all(&answer)).await??;
+            let written = async {
+                stream.write_all(&answer).await?;
+                // With TLS, what was written may still be on its way to the socket.
+                stream.flush().await
+            };
+            timeout(write_timeout, written).await??;
             answer.clear();
             if is_last {
                 return Ok(Left::Closed);
