@@ -147,35 +147,25 @@ async fn what_is_too_large_is_refused() {
     let long = "x".repeat(100_000);
     let many: String = (0..200).map(|number| format!("x-{number}: 1\r\n")).collect();
     let large = "x".repeat(BODY_BYTES_MAX + 1);
+    let post = |framing: String, body: String| format!("POST /take HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n{body}");
     let cases = [
-        (format!("GET /{long} HTTP/1.1\r\nhost: x\r\n\r\n"), ["414", "431"]),
-        (format!("GET /routed HTTP/1.1\r\nhost: x\r\nx-long: {long}\r\n\r\n"), ["431", "431"]),
-        (format!("GET /routed HTTP/1.1\r\nhost: x\r\n{many}\r\n"), ["431", "431"]),
-        (format!("GET /express HTTP/1.1\r\nhost: x\r\n{many}\r\n"), ["431", "431"]),
-        (
-            format!(
-                "POST /take HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{large}",
-                large.len()
-            ),
-            ["413", "413"],
-        ),
-        (
-            "POST /take HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 99999999999999999999\r\n\r\n"
-                .into(),
-            ["400", "413"],
-        ),
-        (
-            format!(
-                "POST /take HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n",
-                large.len()
-            ),
-            ["413", "413"],
-        ),
+        (format!("GET /{long} HTTP/1.1\r\nhost: x\r\n\r\n"), &["414", "431"][..]),
+        (format!("GET /routed HTTP/1.1\r\nhost: x\r\nx-long: {long}\r\n\r\n"), &["431"]),
+        (format!("GET /routed HTTP/1.1\r\nhost: x\r\n{many}\r\n"), &["431"]),
+        (format!("GET /express HTTP/1.1\r\nhost: x\r\n{many}\r\n"), &["431"]),
+        (post(format!("connection: close\r\ncontent-length: {}", large.len()), large.clone()), &["413"]),
+        (post("content-length: 99999999999999999999".into(), String::new()), &["400", "413"]),
+        (post("transfer-encoding: chunked".into(), format!("{:x}\r\n{large}\r\n0\r\n\r\n", large.len())), &["413"]),
     ];
     for (request, wanted) in cases {
         let answer = until_closed(&listening, request.as_bytes()).await;
-        let found = statuses(&answer);
-        assert!(found.len() == 1 && wanted.contains(&found[0]), "{request:.60}: {answer}");
+        // An answer to what was not read to its end may be lost on the way: the system resets such a connection.
+        let may_be_lost = request.len() > HttpLimits::default().header_bytes_max;
+        match statuses(&answer)[..] {
+            [] => assert!(may_be_lost, "{request:.60}"),
+            [status] => assert!(wanted.contains(&status), "{request:.60}: {answer}"),
+            _ => panic!("{request:.60}: {answer}"),
+        }
     }
 }
 
