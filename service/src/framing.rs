@@ -5,24 +5,16 @@ use axum::{
     extract::Request,
     http::{HeaderValue, header},
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 
-use crate::ApiFailure;
-
-/// Refuses a request with both a length and chunks, and closes the connection after every chunked one: the HTTP server
-/// does not show a length that stands behind the chunks' header, and nothing may be hidden behind such a request
-/// (RFC 9112, section 6.1).
+/// Closes the connection after every chunked request. The HTTP server lets the chunks count where there is a length too,
+/// and does not show that length; so whatever somebody hid behind one of the two ends is not read (RFC 9112, 6.1).
 pub(crate) async fn one_end(request: Request, next: Next) -> Response {
     let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
-    if !is_chunked {
-        return next.run(request).await;
+    let mut response = next.run(request).await;
+    if is_chunked {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    let mut response = if request.headers().contains_key(header::CONTENT_LENGTH) {
-        ApiFailure::invalid("send the body with a length or in chunks, not with both").into_response()
-    } else {
-        next.run(request).await
-    };
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }

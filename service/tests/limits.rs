@@ -175,8 +175,8 @@ async fn a_request_whose_end_could_be_seen_at_two_places_hides_no_other() {
     let hidden = "GET /express HTTP/1.1\r\nhost: x\r\n\r\n";
     let (chunks, length) = ("transfer-encoding: chunked\r\n", "content-length: 3\r\n");
     let heads = [
-        (format!("{length}{chunks}"), "400"),
         // The HTTP server lets the chunks count, as it may, and closes then, as it must.
+        (format!("{length}{chunks}"), "200"),
         (format!("{chunks}{length}"), "200"),
         (format!("{length}content-length: 8\r\n"), "400"),
         ("content-length: 3, 8\r\n".into(), "400"),
