@@ -51,6 +51,7 @@ impl Catalog {
     pub(crate) fn new(
         ledger: Ledger,
         clock: Clock,
+        caller: Caller,
         store: Arc<dyn Store>,
         shutdown: CancellationToken,
         fatal: mpsc::Sender<anyhow::Error>,
@@ -58,7 +59,7 @@ impl Catalog {
         Self {
             ledger: RwLock::new(ledger),
             clock,
-            caller: Caller::new(),
+            caller,
             store: Mutex::new(Some(store)),
             publishes: Arc::new(Semaphore::new(PUBLISHES_MAX)),
             has_first_stocks: AtomicBool::new(false),
@@ -271,7 +272,8 @@ mod tests {
         let clock = Clock::start();
         let ledger = Ledger::new(1, LeaseConfig::default(), InventoryCopy::default(), clock.now());
         let (fatal, mut failure) = mpsc::channel(1);
-        let catalog = Arc::new(Catalog::new(ledger, clock, Arc::new(FullDisk), CancellationToken::new(), fatal));
+        let catalog =
+            Arc::new(Catalog::new(ledger, clock, Caller::new(), Arc::new(FullDisk), CancellationToken::new(), fatal));
         let batch = PublishBatch { cluster_id: "c1".into(), previous: 0, through: 1, entries: Vec::new() };
         assert_eq!(catalog.publish(batch).await.unwrap_err().kind, ErrorKind::Internal);
         assert_eq!(catalog.read().applied(), 0);

@@ -10,7 +10,14 @@ use axum::{Router, extract::State, http::uri::Authority};
 use bazaar_domain::internal::{
     InventorySnapshot, PublishBatch, PublishReply, SubscribeReply, SubscribeRequest, UnsubscribeRequest,
 };
-use bazaar_service::{ApiFailure, Record, describe::Routes, http, process::note_disk};
+use bazaar_service::{
+    ApiFailure, Auth, Record,
+    auth::tokens::Permission,
+    describe::Routes,
+    http,
+    process::note_disk,
+    tls::{self, Identity},
+};
 
 use crate::{catalog::Catalog, leader::Leader};
 
@@ -29,22 +36,32 @@ pub(crate) struct Parts {
 }
 
 /// All routes of the listener.
-pub(crate) fn routes(parts: Parts) -> Router {
+pub(crate) fn routes(parts: Parts, auth: &Auth) -> Router {
     let measured = parts.clone();
     let measure = move || {
         note_disk(&measured.data);
         measured.catalog.look();
     };
+    let published = Routes::default()
+        .post("/orders", describe::publish(), publish)
+        .post("/inventory", describe::replace(), replace)
+        .wrapped(|routes| tls::only(|who| matches!(who, Identity::Replica(_)), routes));
+    let leased = Routes::default()
+        .post("/subscribe", describe::subscribe(), subscribe)
+        .post("/unsubscribe", describe::unsubscribe(), unsubscribe)
+        .wrapped(|routes| tls::only(|who| who == Identity::Frontend, routes));
+    let changed = Routes::default()
+        .post("/admin/stocks", describe::change_listing(), admin::change_listing)
+        .wrapped(|routes| auth.guard(|_| Some(Permission::Admin), routes))
+        .wrapped(|routes| tls::only(|who| who == Identity::Operator, routes));
     let routes = Routes::default()
         .get("/stocks", describe::list(), reads::list)
         .get("/stocks/{name}", describe::lookup(), reads::lookup)
         .get("/query", describe::query(), reads::query)
         .get("/readyz", describe::ready(), reads::ready)
-        .post("/orders", describe::publish(), publish)
-        .post("/inventory", describe::replace(), replace)
-        .post("/subscribe", describe::subscribe(), subscribe)
-        .post("/unsubscribe", describe::unsubscribe(), unsubscribe)
-        .post("/admin/stocks", describe::change_listing(), admin::change_listing)
+        .merge(published)
+        .merge(leased)
+        .merge(changed)
         .with_state(parts);
     http::edge(routes.with_liveness_and_metrics_of(measure).into_router(describe::ABOUT))
 }

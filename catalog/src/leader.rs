@@ -98,7 +98,7 @@ impl Leader {
     async fn look_for_unknown_leader(&self) {
         let mut replicas = self.replicas();
         let healths = replicas.iter().map(async |replica| {
-            let url = format!("http://{}/health", replica.service);
+            let url = self.caller.url(&replica.service, "/health");
             self.caller.get_json::<Data<Health>>(&url, LEASE_TIMEOUT).await.ok()
         });
         for Data { data: health } in join_all(healths).await.into_iter().flatten() {
@@ -131,7 +131,7 @@ impl Leader {
     fn url(&self, id: ReplicaId, path: &str) -> Option<String> {
         let replicas = self.replicas();
         let replica = replicas.iter().find(|replica| replica.id == id)?;
-        Some(format!("http://{}/{path}", replica.service))
+        Some(self.caller.url(&replica.service, &format!("/{path}")))
     }
 
     /// Has listing changes proposed, over elections and lost answers: their keys make that safe.
@@ -151,7 +151,7 @@ impl Leader {
                 Ok(submitted) => return Ok(submitted),
                 Err(CallError::Answered(error)) if !passes_by_itself(&error) => return Err(error),
                 Err(CallError::Answered(error)) => maybe_sent |= error.outcome == Some(TradeFate::Unknown),
-                Err(CallError::Refused) => {}
+                Err(CallError::Refused | CallError::Untrusted(_)) => {}
                 Err(CallError::Timeout | CallError::Broken(_)) => maybe_sent = true,
             }
             if Instant::now() + SUBMIT_PAUSE >= end || shutdown.is_cancelled() {

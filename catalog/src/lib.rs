@@ -19,7 +19,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result};
 use bazaar_domain::{Listing, config::ClusterConfig};
-use bazaar_service::{Clock, HttpLimits, data_dir::DataDir, ended_early, serve};
+use bazaar_service::{Auth, Clock, HttpLimits, Tls, data_dir::DataDir, ended_early, serve, tls::Identity};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
@@ -46,7 +46,7 @@ pub struct Options {
 /// Runs a catalog on `listener` until `shutdown`. The data directory can be opened again once this returns.
 ///
 /// # Errors
-/// If the data directory cannot be used, or a write to it fails later.
+/// If the data directory or the files of TLS cannot be used, or a write to the directory fails later.
 pub async fn run(
     listener: TcpListener,
     config: Arc<ClusterConfig>,
@@ -54,6 +54,8 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<()> {
     bazaar_service::meters::begin(&[meters::METRICS, bazaar_service::meters::DATA]);
+    let tls = Tls::load(config.tls.as_ref(), Identity::Catalog)?;
+    let auth = Auth::load(config.auth.as_ref())?;
     let data = DataDir::open(&options.data, DATA_KIND, DATA_FORMAT)?;
     let (store, copy) = RocksStore::open(&data.path().join("copy"))?;
     tracing::info!(applied = copy.applied, stocks = copy.stocks.len(), data = %data.path().display(), "the catalog starts");
@@ -62,7 +64,7 @@ pub async fn run(
     // A token of its own, so that a failure ends the tasks without ending the caller's other parts.
     let shutdown = shutdown.child_token();
     let (fatal, mut failure) = mpsc::channel(1);
-    let catalog = Arc::new(Catalog::new(ledger, clock, Arc::new(store), shutdown.clone(), fatal));
+    let catalog = Arc::new(Catalog::new(ledger, clock, tls.caller(), Arc::new(store), shutdown.clone(), fatal));
     let leader = Arc::new(Leader::new(&config, catalog.caller.clone()));
 
     let tasks = TaskTracker::new();
@@ -72,7 +74,7 @@ pub async fn run(
     tasks.close();
     let parts =
         http::Parts { catalog: Arc::clone(&catalog), leader, shutdown: shutdown.clone(), data: data.path().to_owned() };
-    let served = serve(listener, http::routes(parts), HttpLimits::default(), shutdown.clone());
+    let served = serve(tls.internal(listener), http::routes(parts, &auth), HttpLimits::default(), shutdown.clone());
     let result = tokio::select! {
         biased;
         Some(error) = failure.recv() => Err(error),

@@ -40,6 +40,6 @@ async fn start(args: Args, shutdown: CancellationToken) -> Result<()> {
     let file = args.stocks.unwrap_or_else(|| args.common.beside_config(&config.catalog.stocks));
     let stocks = parse_stocks(&read_config_file(&file)?)
         .with_context(|| format!("the stocks file {} is wrong", file.display()))?;
-    let listener = bind(args.service.as_ref().unwrap_or(&config.catalog.service), "the catalog").await?;
+    let listener = bind(args.service.as_ref().unwrap_or(&config.catalog.service), "the catalog", &config).await?;
     bazaar_catalog::run(listener, Arc::new(config), Options { data: args.data, stocks }, shutdown).await
 }

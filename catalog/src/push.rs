@@ -14,7 +14,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(25);
 
 /// Sends the invalidation again and again until its ack counts, or is not waited for any more.
 pub(crate) async fn push(catalog: &Catalog, send: SendInvalidation) {
-    let url = format!("http://{}/invalidation", send.address);
+    let url = catalog.caller.url(&send.address, "/invalidation");
     let mut is_told = false;
     let origin = Origin::current();
     let span = Span::call("invalidate", origin.as_ref().and_then(|origin| origin.trace.clone()));

@@ -125,7 +125,7 @@ impl Replica {
     /// # Errors
     /// As [`Failure`] says.
     pub async fn transfer(&self, to: ReplicaId) -> Result<(), Failure> {
-        let url = format!("http://{}/admin/transfer", self.admin);
+        let url = self.caller.url(&self.admin, "/admin/transfer");
         let _: Data<Value> = post_json(&self.caller, &url, &json!({ "to": to }), LOOK_TIMEOUT).await?;
         Ok(())
     }
@@ -135,7 +135,7 @@ impl Replica {
     /// # Errors
     /// As [`Failure`] says.
     pub async fn backup(&self) -> Result<Response, Failure> {
-        let request = self.caller.http().get(format!("http://{}/admin/backup", self.admin)).send();
+        let request = self.caller.http().get(self.caller.url(&self.admin, "/admin/backup")).send();
         let answer = timeout(BACKUP_TIMEOUT, request).await.map_err(|_| Failure::Timeout)??;
         successful(answer).await
     }
@@ -153,7 +153,7 @@ impl Replica {
     /// # Errors
     /// As [`Failure`] says.
     pub async fn founding_step(&self, step: &FoundingStep) -> Result<FoundingView, Failure> {
-        let url = format!("http://{}/admin/founding", self.admin);
+        let url = self.caller.url(&self.admin, "/admin/founding");
         let body: Data<FoundingView> = post_json(&self.caller, &url, step, CHANGE_TIMEOUT).await?;
         Ok(body.data)
     }
@@ -171,7 +171,7 @@ impl Replica {
     /// # Errors
     /// As [`Failure`] says.
     pub async fn change_members(&self, change: &MemberChange) -> Result<Members, Failure> {
-        let url = format!("http://{}/admin/members", self.admin);
+        let url = self.caller.url(&self.admin, "/admin/members");
         let body: Data<Members> = post_json(&self.caller, &url, change, CHANGE_TIMEOUT).await?;
         Ok(body.data)
     }
@@ -204,7 +204,7 @@ impl Replica {
     where
         Data<T>: serde::de::DeserializeOwned,
     {
-        let body: Data<T> = get_json(&self.caller, &format!("http://{address}{path}"), timeout).await?;
+        let body: Data<T> = get_json(&self.caller, &self.caller.url(address, path), timeout).await?;
         Ok(body.data)
     }
 }
@@ -214,7 +214,7 @@ impl Replica {
 /// # Errors
 /// As [`Failure`] says.
 pub async fn catalog_stocks(caller: &Caller, catalog: &Address) -> Result<Vec<StockView>, Failure> {
-    let body: Data<Vec<StockView>> = get_json(caller, &format!("http://{catalog}/stocks"), CONTENT_TIMEOUT).await?;
+    let body: Data<Vec<StockView>> = get_json(caller, &caller.url(catalog, "/stocks"), CONTENT_TIMEOUT).await?;
     Ok(body.data)
 }
 

@@ -13,7 +13,10 @@ use reqwest::{RequestBuilder, Response, Url, header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
-use crate::exit::{Ending, Exit};
+use crate::{
+    access::Access,
+    exit::{Ending, Exit},
+};
 
 /// How long one attempt of a read may take: longer than the frontend holds one, so that its reason comes first.
 const READ_TIMEOUT: Duration = Duration::from_secs(12);
@@ -68,7 +71,7 @@ impl From<reqwest::Error> for Failure {
         match CallError::from(error) {
             CallError::Refused => Self::Refused,
             CallError::Timeout => Self::Timeout,
-            CallError::Broken(text) => Self::Broken(text),
+            CallError::Untrusted(text) | CallError::Broken(text) => Self::Broken(text),
             CallError::Answered(error) => Self::Answered { error, retry_after: None },
         }
     }
@@ -107,21 +110,29 @@ pub struct Accepted {
 /// The frontend; cheap to clone, connections are shared.
 #[derive(Debug, Clone)]
 pub struct Frontend {
-    caller: Caller,
+    access: Access,
     base: String,
 }
 
 impl Frontend {
+    /// The frontend at a URL, called without TLS or a token.
+    ///
+    /// # Errors
+    /// As [`Self::reached_by`].
+    pub fn new(url: &str) -> Result<Self> {
+        Self::reached_by(Access::default(), url)
+    }
+
     /// The frontend at a URL.
     ///
     /// # Errors
-    /// If it is no `http://` URL.
-    pub fn new(url: &str) -> Result<Self> {
+    /// If it is no `http://` or `https://` URL.
+    pub fn reached_by(access: Access, url: &str) -> Result<Self> {
         match Url::parse(url) {
-            Ok(parsed) if parsed.scheme() == "http" && parsed.has_host() => {}
-            _ => bail!("'{url}' is no address of a frontend; give --url in the form http://host:port"),
+            Ok(parsed) if matches!(parsed.scheme(), "http" | "https") && parsed.has_host() => {}
+            _ => bail!("'{url}' is no address of a frontend; give --url in the form http://host:port or https://"),
         }
-        Ok(Self { caller: Caller::new(), base: url.trim_end_matches('/').to_owned() })
+        Ok(Self { access, base: url.trim_end_matches('/').to_owned() })
     }
 
     /// Its URL, without a slash at the end.
@@ -131,7 +142,12 @@ impl Frontend {
 
     /// The HTTP client, for calls to other processes.
     pub fn caller(&self) -> &Caller {
-        &self.caller
+        self.access.caller()
+    }
+
+    /// How our processes are reached.
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     /// `GET /stocks`.
@@ -148,7 +164,7 @@ impl Frontend {
     /// As [`Failure`] says.
     pub async fn lookup(&self, name: StockName) -> Result<Lookup, Failure> {
         let url = format!("{}/stocks/{name}", self.base);
-        let reply = send(self.caller.http().get(url).timeout(READ_TIMEOUT)).await?;
+        let reply = send(self.caller().http().get(url).timeout(READ_TIMEOUT)).await?;
         let cache = match reply.header(headers::CACHE) {
             Some("hit") => Some(CacheUse::Hit),
             Some("miss") => Some(CacheUse::Miss),
@@ -170,7 +186,7 @@ impl Frontend {
         quantity: Quantity,
     ) -> Result<Accepted, Failure> {
         let request = self
-            .caller
+            .caller()
             .http()
             .post(format!("{}/orders", self.base))
             .timeout(TRADE_TIMEOUT)
@@ -209,7 +225,7 @@ impl Frontend {
             "by-key",
             key.as_str(),
         ]);
-        let body: Data<KeyAnswer> = get_json(&self.caller, url.as_str(), READ_TIMEOUT).await?;
+        let body: Data<KeyAnswer> = get_json(self.caller(), url.as_str(), READ_TIMEOUT).await?;
         Ok(body.data)
     }
 
@@ -218,14 +234,14 @@ impl Frontend {
     /// # Errors
     /// As [`Failure`] says.
     pub async fn order_stream(&self, after: u64) -> Result<Response, Failure> {
-        let request = self.caller.http().get(format!("{}/orders/stream?after={after}", self.base));
+        let request = self.caller().http().get(format!("{}/orders/stream?after={after}", self.base));
         let request = request.header("Last-Event-ID", after).header(header::ACCEPT, "text/event-stream");
         let answer = timeout(READ_TIMEOUT, request.send()).await.map_err(|_| Failure::Timeout)??;
         successful(answer).await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        get_json(&self.caller, &format!("{}{path}", self.base), READ_TIMEOUT).await
+        get_json(self.caller(), &format!("{}{path}", self.base), READ_TIMEOUT).await
     }
 }
 
@@ -308,6 +324,9 @@ fn sentence(url: &str, failure: &Failure) -> String {
             "nothing answers at {url}; start the cluster with 'scripts/cluster start', or name another frontend with --url"
         ),
         Failure::Timeout => format!("{url} does not answer in time; look at 'bazaar status', then try again"),
+        Failure::Broken(text) if text.contains("certificate") => {
+            format!("{url} is not trusted, or does not trust us ({text}); give the authority with --ca")
+        }
         Failure::Broken(text) => format!("the connection to {url} failed ({text}); try again"),
         Failure::Answered { error, .. } => {
             let said = format!("{} ({})", error.message, error.kind.as_str());
@@ -325,6 +344,7 @@ fn next_step(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::InsufficientQuantity => {
             Some("'bazaar query NAME' shows how many there are; use a new key for another try")
         }
+        _ if matches!(kind.status(), 401 | 403) => Some("give a token that permits it with --token"),
         _ if kind.status() == 503 => Some("look at 'bazaar status', then try again"),
         _ => None,
     }

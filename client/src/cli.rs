@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -15,12 +16,13 @@ use clap::{Args, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
+    access::{Access, AccessArgs},
     api::Frontend,
-    backup, bench, check, crash, failover, init, log, manual, members, order, orders,
+    backup, bench, certs, check, crash, failover, init, log, manual, members, order, orders,
     output::{Format, Printer},
     query, ready, restore, status, stocks, sweep,
     terminal::Colour,
-    tour, trade, workload,
+    tokens, tour, trade, workload,
 };
 
 /// Worker threads of every command but `bench`.
@@ -50,6 +52,9 @@ pub struct GlobalArgs {
     /// The cluster's configuration file; commands that look at replicas take their addresses from it.
     #[arg(long, global = true, default_value = CONFIG_DEFAULT, value_name = "FILE")]
     pub config: PathBuf,
+    /// TLS and tokens.
+    #[command(flatten)]
+    pub access: AccessArgs,
     /// How results are printed on standard output; remarks and progress go to standard error.
     #[arg(long, global = true, default_value = "table")]
     pub output: Format,
@@ -95,6 +100,10 @@ pub enum Command {
     Backup(backup::BackupArgs),
     /// Make the data of a new cluster from a backup.
     Restore(restore::RestoreArgs),
+    /// Make a development authority and certificates for TLS, or show when they end.
+    Certs(certs::CertsArgs),
+    /// Make tokens for those who may trade, read or administrate.
+    Tokens(tokens::TokensArgs),
     /// Measure throughput and latency over real connections.
     Bench(bench::BenchArgs),
     /// Measure latencies by the probability of a trade, with the cache on and off, and draw them.
@@ -103,6 +112,13 @@ pub enum Command {
     Completions(manual::CompletionsArgs),
     /// Print or write the manual.
     Man(manual::ManArgs),
+}
+
+impl Command {
+    /// Whether it calls processes. What makes certificates must work before there are any.
+    fn asks_processes(&self) -> bool {
+        !matches!(self, Self::Certs(_) | Self::Tokens(_) | Self::Restore(_) | Self::Completions(_) | Self::Man(_))
+    }
 }
 
 /// What a command works with.
@@ -154,9 +170,11 @@ impl Cli {
 /// # Errors
 /// If not all went well; the report, if there is one, is printed before.
 pub async fn run(cli: Cli) -> Result<()> {
-    let GlobalArgs { url, config, output, color } = cli.global;
-    let url = url.unwrap_or_else(|| frontend_of(&config));
-    let context = Context { frontend: Frontend::new(&url)?, printer: Printer::new(output, color.wanted()), config };
+    let GlobalArgs { url, config, access, output, color } = cli.global;
+    let access = if cli.command.asks_processes() { access.resolve(&config)? } else { Access::default() };
+    let url = url.unwrap_or_else(|| access.caller().url(frontend_of(&config), ""));
+    let printer = Printer::new(output, color.wanted());
+    let context = Context { frontend: Frontend::reached_by(access, &url)?, printer, config };
     match cli.command {
         Command::Tour(args) => tour::run(&context, args).await,
         Command::Workload(args) => workload::run(&context, args).await,
@@ -175,6 +193,8 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Log(args) => log::run(&context, args).await,
         Command::Backup(args) => backup::run(&context, args).await,
         Command::Restore(args) => restore::run(&context, args).await,
+        Command::Certs(args) => certs::run(&context, &args),
+        Command::Tokens(args) => tokens::run(&context, &args),
         Command::Bench(args) => bench::run(&context, args).await,
         Command::Sweep(args) => sweep::run(&context, args).await,
         Command::Completions(args) => manual::completions(&context, &args),
@@ -193,9 +213,7 @@ pub fn parse_quantity(text: &str) -> Result<Quantity, String> {
 
 /// The frontend of the cluster that the configuration file describes. Most commands need nothing else from the file, so
 /// where there is none, the default address serves.
-fn frontend_of(config: &Path) -> String {
+fn frontend_of(config: &Path) -> SocketAddr {
     let text = std::fs::read_to_string(config).unwrap_or_default();
-    let public =
-        ClusterConfig::parse(&text).map_or_else(|_| FrontendConfig::default().public, |config| config.frontend.public);
-    format!("http://{public}")
+    ClusterConfig::parse(&text).map_or_else(|_| FrontendConfig::default().public, |config| config.frontend.public)
 }

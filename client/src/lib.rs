@@ -4,11 +4,13 @@
 //! Each command lives in a file or folder of its own: it gathers data, decides with pure functions on that data,
 //! prints a report, and returns an error (one sentence) if not all went well.
 
+pub mod access;
 pub mod admin;
 pub mod api;
 pub mod arguments;
 pub mod backup;
 pub mod bench;
+pub mod certs;
 pub mod chart;
 pub mod check;
 pub mod cli;
@@ -35,6 +37,7 @@ pub mod status;
 pub mod stocks;
 pub mod sweep;
 pub mod terminal;
+pub mod tokens;
 pub mod tour;
 pub mod trade;
 pub mod whole;

@@ -7,6 +7,7 @@ use crate::{
     error::ApiError,
     inventory::{Rejection, Stock},
     order::{Decision, Order, Outcome},
+    scope::KeyScope,
     words::{Cents, IdempotencyKey, Quantity, ReplicaId, Side, StockName},
 };
 
@@ -157,12 +158,19 @@ pub struct OrderView {
     /// The stock's version after this order.
     #[schema(minimum = 1, example = 12)]
     pub stock_version: u64,
-    /// The key it was sent under.
+    /// The key it was sent under; if it was sent with another token, a word that stands for it.
     pub key: IdempotencyKey,
 }
 
 impl From<&Order> for OrderView {
     fn from(order: &Order) -> Self {
+        Self::seen_by(order, None)
+    }
+}
+
+impl OrderView {
+    /// An order, as whoever has this token sees it.
+    pub fn seen_by(order: &Order, scope: Option<&KeyScope>) -> Self {
         Self {
             number: order.number,
             name: order.name,
@@ -170,7 +178,7 @@ impl From<&Order> for OrderView {
             quantity: order.quantity,
             price: order.price,
             stock_version: order.stock_version,
-            key: order.key.clone(),
+            key: order.key.seen_by(scope),
         }
     }
 }

@@ -33,6 +33,13 @@ pub struct ClusterConfig {
     /// Timing and sizes of Raft.
     #[serde(default)]
     pub raft: RaftTuning,
+    /// TLS on all listeners, and certificates between the processes; off without it.
+    pub tls: Option<TlsConfig>,
+    /// Who may do what; without it, whoever reaches a listener.
+    pub auth: Option<AuthConfig>,
+    /// Allows listeners that others than this machine can reach, although nothing protects them.
+    #[serde(default)]
+    pub insecure: bool,
     /// The order replicas.
     #[serde(rename = "replica")]
     pub replicas: Vec<ReplicaConfig>,
@@ -215,6 +222,43 @@ impl Default for RaftTuning {
     }
 }
 
+/// The files of TLS. In each, `{process}` stands for the process's name: `frontend`, `catalog`, `replica-2`, and
+/// `operator` for the client, so that one configuration serves all. A relative path is meant from the configuration
+/// file's folder.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// The certificates of those who may sign the processes' certificates.
+    pub authority: String,
+    /// The process's own certificate, and those between it and the authority.
+    pub certificate: String,
+    /// Its key.
+    pub key: String,
+    /// What the public listener shows instead, e.g. a certificate that browsers know.
+    pub public_certificate: Option<String>,
+    /// Its key.
+    pub public_key: Option<String>,
+}
+
+impl TlsConfig {
+    /// All files.
+    pub fn files_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let own = [&mut self.authority, &mut self.certificate, &mut self.key];
+        own.into_iter().chain(&mut self.public_certificate).chain(&mut self.public_key)
+    }
+}
+
+/// Who may do what.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthConfig {
+    /// The file of tokens; a relative path is meant from the configuration file's folder.
+    pub tokens: String,
+    /// Whether lookups and order reads need no token.
+    #[serde(default)]
+    pub anonymous_reads: bool,
+}
+
 /// One order replica.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -277,6 +321,9 @@ impl ClusterConfig {
         }
         if raft.election_max_ms <= raft.election_min_ms {
             return fail("raft: election_max_ms must be above election_min_ms".into());
+        }
+        if self.tls.as_ref().is_some_and(|tls| tls.public_certificate.is_some() != tls.public_key.is_some()) {
+            return fail("tls: public_certificate and public_key go together".into());
         }
         Ok(())
     }

@@ -11,6 +11,10 @@ use crate::{inventory::Rejection, words::ReplicaId};
 pub enum ErrorKind {
     /// The request is malformed, or a value in it is out of range.
     InvalidRequest,
+    /// There is no token, or none that is known.
+    Unauthenticated,
+    /// The token or the certificate does not permit this.
+    Forbidden,
     /// No such path.
     NotFound,
     /// The path exists, the method does not.
@@ -68,6 +72,8 @@ impl ErrorKind {
     pub fn status(self) -> u16 {
         match self {
             Self::InvalidRequest => 400,
+            Self::Unauthenticated => 401,
+            Self::Forbidden => 403,
             Self::NotFound | Self::StockNotFound | Self::OrderNotFound | Self::KeyNotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
@@ -92,6 +98,8 @@ impl ErrorKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InvalidRequest => "invalid_request",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::PayloadTooLarge => "payload_too_large",

@@ -18,6 +18,7 @@ pub mod moment;
 pub mod mutants;
 pub mod order;
 mod schemas;
+pub mod scope;
 pub mod words;
 
 pub use address::Address;
@@ -26,4 +27,5 @@ pub use error::{ApiError, ErrorKind, TradeFate};
 pub use inventory::{Rejection, Stock};
 pub use moment::Moment;
 pub use order::{Order, Outcome};
+pub use scope::KeyScope;
 pub use words::{Cents, IdempotencyKey, Quantity, ReplicaId, Side, StockName};

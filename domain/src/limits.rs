@@ -4,6 +4,8 @@
 pub const STOCK_NAME_BYTES_MAX: usize = 32;
 /// Longest idempotency key.
 pub const KEY_BYTES_MAX: usize = 255;
+/// Longest name of a token, which is kept before its keys.
+pub const TOKEN_NAME_BYTES_MAX: usize = 32;
 /// Largest quantity of one trade.
 pub const TRADE_QUANTITY_MAX: u64 = 1_000_000_000;
 /// Largest quantity a stock may hold, and largest trading volume: both stay exact as a JSON number (below 2^53).

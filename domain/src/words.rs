@@ -6,7 +6,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::limits::{KEY_BYTES_MAX, PRICE_CENTS_MAX, STOCK_NAME_BYTES_MAX, TRADE_QUANTITY_MAX};
+use crate::{
+    limits::{KEY_BYTES_MAX, PRICE_CENTS_MAX, STOCK_NAME_BYTES_MAX, TRADE_QUANTITY_MAX},
+    scope::{KeyScope, SCOPE_END},
+};
 
 /// The number of an order replica, from 1.
 pub type ReplicaId = u64;
@@ -45,6 +48,10 @@ impl StockName {
         std::str::from_utf8(self.as_bytes()).expect("checked: ASCII")
     }
 
+    fn read_record(text: &str) -> Result<Self, InvalidWord> {
+        Self::new(text)
+    }
+
     /// The name as ASCII.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
@@ -64,7 +71,8 @@ impl Ord for StockName {
     }
 }
 
-/// A client's idempotency key: 1 to 255 printable ASCII characters (0x20 to 0x7e).
+/// A client's idempotency key: 1 to 255 printable ASCII characters (0x20 to 0x7e). In records it may have the name of the
+/// token before it that it was sent with, see [`KeyScope`]; nothing that a client sends is read like that.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IdempotencyKey(Arc<str>);
 
@@ -78,6 +86,21 @@ impl IdempotencyKey {
             return Err(InvalidWord("an idempotency key is 1 to 255 printable ASCII characters".into()));
         }
         Ok(Self(text.into()))
+    }
+
+    /// Checks and keeps a key of a record.
+    fn read_record(text: &str) -> Result<Self, InvalidWord> {
+        Self::new(text).or_else(|invalid| {
+            let (scope, key) = text.split_once(SCOPE_END).ok_or(invalid)?;
+            KeyScope::new(scope)?;
+            Self::new(key)?;
+            Ok(Self(text.into()))
+        })
+    }
+
+    /// A key whose parts are valid.
+    pub(crate) fn of_record(text: String) -> Self {
+        Self(text.into())
     }
 
     /// The key as text.
@@ -111,17 +134,20 @@ macro_rules! text_word {
         }
         impl<'de> Deserialize<'de> for $word {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct TextVisitor;
+                struct TextVisitor {
+                    is_record: bool,
+                }
                 impl de::Visitor<'_> for TextVisitor {
                     type Value = $word;
                     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                         f.write_str("a string")
                     }
                     fn visit_str<E: de::Error>(self, text: &str) -> Result<$word, E> {
-                        <$word>::new(text).map_err(E::custom)
+                        if self.is_record { <$word>::read_record(text) } else { <$word>::new(text) }.map_err(E::custom)
                     }
                 }
-                deserializer.deserialize_str(TextVisitor)
+                let is_record = !deserializer.is_human_readable();
+                deserializer.deserialize_str(TextVisitor { is_record })
             }
         }
     };

@@ -156,7 +156,7 @@ impl Catalog {
 
     async fn ask(&self, path: &str, consistency: Consistency, id: &RequestId) -> Result<(HeaderMap, Bytes), Refusal> {
         let query = if consistency == Consistency::Stale { "?consistency=stale" } else { "" };
-        let url = format!("http://{}{path}{query}", self.address);
+        let url = self.caller.url(&self.address, &format!("{path}{query}"));
         let mut request = self.caller.http().get(url).timeout(LOOKUP_TIMEOUT).header(headers::REQUEST_ID, id.0.clone());
         // It ends with this call, however that ends.
         let span = Span::call("ask the catalog", Origin::current().and_then(|origin| origin.trace));

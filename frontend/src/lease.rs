@@ -48,7 +48,7 @@ impl LeaseKeeper {
 
     async fn renew_for_ever(&self) {
         let clock = self.lookups.clock();
-        let url = format!("http://{}/subscribe", self.config.catalog.service);
+        let url = self.caller.url(&self.config.catalog.service, "/subscribe");
         let mut was_leased = false;
         loop {
             let session = self.lookups.lease_request();
@@ -82,7 +82,7 @@ impl LeaseKeeper {
     /// The cache lets go first, so that no lookup is answered from it once the catalog has stopped waiting for it.
     async fn give_back(&self) {
         let session = self.lookups.end_session();
-        let url = format!("http://{}/unsubscribe", self.config.catalog.service);
+        let url = self.caller.url(&self.config.catalog.service, "/unsubscribe");
         let request = UnsubscribeRequest { frontend: self.lookups.frontend(), session };
         let told = self.caller.http().post(url).timeout(UNSUBSCRIBE_TIMEOUT);
         let told =

@@ -17,6 +17,7 @@ use bazaar_domain::{
 };
 use bazaar_service::{
     ApiFailure, Payload, Query, RequestId,
+    auth::Sender,
     payload::{accept_media_type, parse_json},
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
@@ -147,7 +148,7 @@ struct TradeForm {
 /// `POST /order` with a form, as `POST /orders`.
 pub(crate) async fn trade_form(State(app): State<Arc<App>>, request: Request) -> Response {
     let _timer = Timer::start(&app.timings.trade);
-    let key = match TradeKey::of(request.headers()) {
+    let key = match TradeKey::of(&request) {
         Ok(key) => key,
         Err(failure) => return failure.into_response(),
     };
@@ -195,10 +196,11 @@ pub(crate) struct OrderQuery {
 /// `GET /order?order_number=7`, as `GET /orders/7`.
 pub(crate) async fn order(
     State(app): State<Arc<App>>,
+    sender: Sender,
     Query(query): Query<OrderQuery>,
 ) -> Result<Response, ApiFailure> {
     let order = one_order(&app, &query.order_number).await?;
-    Ok(json(StatusCode::OK, &Data { data: OrderView::from(&order) }))
+    Ok(json(StatusCode::OK, &Data { data: OrderView::seen_by(&order, sender.scope()) }))
 }
 
 #[derive(Debug, Deserialize)]

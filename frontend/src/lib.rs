@@ -18,7 +18,7 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
 use bazaar_domain::config::ClusterConfig;
-use bazaar_service::{Caller, Clock, HttpLimits, ended_early, serve, serve_express};
+use bazaar_service::{Auth, Clock, HttpLimits, Tls, ended_early, serve, serve_express, tls::Identity};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -46,30 +46,33 @@ pub struct Listeners {
 /// Serves until `shutdown`, finishes open requests, and gives the cache's lease back.
 ///
 /// # Errors
-/// If the cache log cannot be opened, or a listener has no address.
+/// If the cache log cannot be opened, a listener has no address, or the files of TLS do not serve.
 pub async fn run(listeners: Listeners, config: Arc<ClusterConfig>, shutdown: CancellationToken) -> Result<()> {
     bazaar_service::meters::begin(&[meters::METRICS]);
+    let tls = Tls::load(config.tls.as_ref(), Identity::Frontend)?;
+    let auth = Auth::load(config.auth.as_ref())?;
     let clock = Clock::start();
-    let catalog = Catalog::new(Caller::new(), config.catalog.service.clone(), config.frontend.read_consistency);
+    let catalog = Catalog::new(tls.caller(), config.catalog.service.clone(), config.frontend.read_consistency);
     let log = match &config.frontend.cache_log {
         Some(path) => Some(CacheLog::open(Path::new(path)).await?),
         None => None,
     };
     let lookups = Arc::new(Lookups::new(config.frontend.cache_size, clock, catalog.clone(), log));
-    let (gateway, mut gateway_task) = Gateway::start(&config, Caller::new(), clock);
+    let (gateway, mut gateway_task) = Gateway::start(&config, tls.caller(), clock);
     let internal_address = advertised(&listeners.internal, config.frontend.internal_advertised.as_deref())?;
-    let lease = LeaseKeeper::new(Arc::clone(&lookups), Caller::new(), Arc::clone(&config), internal_address);
+    let lease = LeaseKeeper::new(Arc::clone(&lookups), tls.caller(), Arc::clone(&config), internal_address);
     let streams = Arc::new(Streams::new(gateway.clone(), shutdown.clone()));
     let (timings, answers) = (Timings::new(), Answers::new());
-    let app = Arc::new(App { lookups, catalog, gateway, streams: Arc::clone(&streams), timings, answers });
+    let app = Arc::new(App { lookups, catalog, gateway, streams: Arc::clone(&streams), auth, timings, answers });
 
     let public_limits = HttpLimits { connections_max: config.frontend.connections_max, ..HttpLimits::default() };
     let limits = HttpLimits::default();
     let express = PublicExpress(Arc::clone(&app));
     let public_routes = http::public_routes(Arc::clone(&app));
-    let public = serve_express(listeners.public, express, public_routes, public_limits, shutdown.clone());
-    let internal = serve(listeners.internal, internal::routes(Arc::clone(&app)), limits, shutdown.clone());
-    let admin = serve(listeners.admin, http::admin_routes(app), limits, shutdown.clone());
+    let public = serve_express(tls.public(listeners.public), express, public_routes, public_limits, shutdown.clone());
+    let internal_door = tls.internal(listeners.internal);
+    let internal = serve(internal_door, internal::routes(Arc::clone(&app)), limits, shutdown.clone());
+    let admin = serve(tls.internal(listeners.admin), http::admin_routes(app), limits, shutdown.clone());
     let serving = async {
         let (public, internal, admin, ()) = tokio::join!(public, internal, admin, lease.run(shutdown.clone()));
         public.and(internal).and(admin).context("a listener failed")

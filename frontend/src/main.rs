@@ -65,9 +65,9 @@ pub(crate) fn main() -> ExitCode {
     main_with(&args.common, async |shutdown| {
         let config = configured(&args)?;
         let listeners = Listeners {
-            public: bind(&config.frontend.public.into(), "the frontend's public listener").await?,
-            internal: bind(&config.frontend.internal.into(), "the frontend's internal listener").await?,
-            admin: bind(&config.frontend.admin.into(), "the frontend's admin listener").await?,
+            public: bind(&config.frontend.public.into(), "the frontend's public listener", &config).await?,
+            internal: bind(&config.frontend.internal.into(), "the frontend's internal listener", &config).await?,
+            admin: bind(&config.frontend.admin.into(), "the frontend's admin listener", &config).await?,
         };
         tracing::info!(public = %config.frontend.public, "the frontend takes requests");
         run(listeners, Arc::new(config), shutdown).await

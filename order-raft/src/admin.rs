@@ -8,7 +8,12 @@ use bazaar_domain::{
     api::{Data, DigestView, FoundingStep, FoundingView, MemberChange, Members},
     internal::{JoinReply, JoinRequest},
 };
-use bazaar_service::{ApiFailure, Json, Query, Record, describe::Routes};
+use bazaar_service::{
+    ApiFailure, Auth, Json, Query, Record,
+    auth::tokens::Permission,
+    describe::Routes,
+    tls::{self, Identity},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -30,21 +35,27 @@ type Shared = State<Arc<Node>>;
 type Answer = Result<axum::Json<Data<Value>>, ApiFailure>;
 
 /// The routes of the admin listener.
-pub fn routes(node: Arc<Node>) -> Router {
-    let routes = Routes::default()
+pub fn routes(node: Arc<Node>, auth: &Auth) -> Router {
+    let changes = Routes::default()
+        .post("/admin/snapshot", describe::snapshot(), snapshot)
+        .post("/admin/transfer", describe::transfer(), transfer)
+        .post("/admin/members", describe::change_members(), change_members)
+        .post("/admin/founding", describe::founding_step(), founding_step)
+        .wrapped(|routes| auth.guard(|_| Some(Permission::Admin), routes))
+        .wrapped(|routes| tls::only(|who| who == Identity::Operator, routes));
+    let looks = Routes::default()
         .get("/admin/raft", describe::raft(), raft)
         .get("/admin/log", describe::log(), log)
         .get("/admin/digest", describe::digest(), digest)
         .get("/admin/inventory", describe::inventory(), inventory)
         .get("/admin/backup", describe::backup(), backup::serve::backup)
-        .post("/admin/snapshot", describe::snapshot(), snapshot)
-        .post("/admin/transfer", describe::transfer(), transfer)
         .get("/admin/members", describe::members(), members)
-        .post("/admin/members", describe::change_members(), change_members)
-        .post("/admin/join", describe::join(), join)
         .get("/admin/founding", describe::founding(), founding_view)
-        .post("/admin/founding", describe::founding_step(), founding_step)
-        .with_state(Arc::clone(&node));
+        .wrapped(|routes| tls::only(|who| matches!(who, Identity::Operator | Identity::Frontend), routes));
+    let invitations = Routes::default()
+        .post("/admin/join", describe::join(), join)
+        .wrapped(|routes| tls::only(|who| matches!(who, Identity::Replica(_)), routes));
+    let routes = changes.merge(looks).merge(invitations).with_state(Arc::clone(&node));
     let routes = routes.merge(standing_routes(Arc::clone(&node)));
     routes.with_liveness_and_metrics_of(move || meters::look(&node)).into_router(describe::ADMIN)
 }

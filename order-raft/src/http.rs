@@ -20,6 +20,7 @@ use bazaar_service::{
     describe::Routes,
     payload::{is_media_type, parse_object},
     remarks,
+    tls::{self, Identity},
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -33,13 +34,19 @@ type Shared = State<Arc<Node>>;
 
 /// The routes of the service listener.
 pub fn routes(node: Arc<Node>) -> Router {
-    let routes = Routes::default()
+    let from_frontends = Routes::default()
         .post("/orders", describe::submit_trades(), submit_trades)
-        .get("/orders", describe::order_page(), order_page)
-        .get("/orders/{number}", describe::order(), order)
         .post("/reads", describe::reads(), reads)
+        .wrapped(|routes| tls::only(|who| who == Identity::Frontend, routes));
+    let from_catalog = Routes::default()
         .post("/listings", describe::submit_listings(), submit_listings)
         .post("/lease", describe::lease(), lease)
+        .wrapped(|routes| tls::only(|who| who == Identity::Catalog, routes));
+    let routes = Routes::default()
+        .get("/orders", describe::order_page(), order_page)
+        .get("/orders/{number}", describe::order(), order)
+        .merge(from_frontends)
+        .merge(from_catalog)
         .with_state(Arc::clone(&node));
     routes.merge(standing_routes(node)).with_liveness().into_router(describe::SERVICE)
 }

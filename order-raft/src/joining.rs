@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use axum::{
     Router,
     extract::State,
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use bazaar_domain::{
     ApiError, ErrorKind, ReplicaId,
@@ -22,9 +22,11 @@ use bazaar_domain::{
     internal::{JoinReply, JoinRequest},
 };
 use bazaar_service::{
-    ApiFailure, HttpLimits, Json, Record,
+    ApiFailure, Auth, HttpLimits, Json, Record, Tls,
+    auth::tokens::Permission,
     http::{edge, liveness_and_metrics},
     serve,
+    tls::{self, Identity as ProcessIdentity},
 };
 use futures::future::try_join_all;
 use tokio::net::TcpListener;
@@ -55,6 +57,8 @@ type Shared = State<Arc<Waiting>>;
 /// If it cannot serve.
 pub async fn wait(
     listeners: &Listeners,
+    tls: &Tls,
+    auth: &Auth,
     identity: Identity,
     data: PathBuf,
     shutdown: &CancellationToken,
@@ -70,15 +74,19 @@ pub async fn wait(
         .route("/readyz", get(not_a_member))
         .with_state(Arc::clone(&waiting))
         .merge(liveness_and_metrics());
-    let entrance = Router::new()
-        .route("/admin/join", post(join))
-        .route("/admin/founding", get(founding_view).post(founding_step))
+    let invited = Router::new().route("/admin/join", post(join));
+    let founded = Router::new().route("/admin/founding", post(founding_step));
+    let founded = auth.guard(|_| Some(Permission::Admin), founded).route("/admin/founding", get(founding_view));
+    let entrance = tls::only(|who| matches!(who, ProcessIdentity::Replica(_)), invited)
+        .merge(tls::only(|who| who == ProcessIdentity::Operator, founded))
         .with_state(Arc::clone(&waiting));
     let admin = standing.clone().merge(entrance);
     let serving =
         try_join_all([(&listeners.service, standing), (&listeners.admin, admin)].map(async |(listener, routes)| {
             let routes = edge(routes.fallback(not_a_member));
-            serve(share(listener)?, routes, HttpLimits::default(), joined.clone()).await.context("it cannot serve")
+            serve(tls.internal(share(listener)?), routes, HttpLimits::default(), joined.clone())
+                .await
+                .context("it cannot serve")
         }));
     tokio::select! {
         served = serving => drop(served?),
@@ -86,6 +94,11 @@ pub async fn wait(
     }
     let identity = waiting.identity.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Ok(Some(identity).filter(|identity| identity.cluster_id.is_some()))
+}
+
+/// The route on which a leader asks this replica to join.
+pub fn invitations<S: Clone + Send + Sync + 'static>(join: MethodRouter<S>) -> Router<S> {
+    tls::only(|who| matches!(who, ProcessIdentity::Replica(_)), Router::new().route("/admin/join", join))
 }
 
 /// The same socket once more: what connects meanwhile waits in its queue for the replica proper.

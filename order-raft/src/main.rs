@@ -47,9 +47,9 @@ fn main() -> ExitCode {
         let peers = args.peers.unwrap_or(own.peers);
         let admin = args.admin.unwrap_or(own.admin);
         let listeners = Listeners {
-            service: bind(&service, &format!("replica {id}'s service listener")).await?,
-            peers: bind(&peers, &format!("replica {id}'s peer listener")).await?,
-            admin: bind(&admin, &format!("replica {id}'s admin listener")).await?,
+            service: bind(&service, &format!("replica {id}'s service listener"), &config).await?,
+            peers: bind(&peers, &format!("replica {id}'s peer listener"), &config).await?,
+            admin: bind(&admin, &format!("replica {id}'s admin listener"), &config).await?,
         };
         let data = args.data.unwrap_or_else(|| PathBuf::from(format!("data/replica-{id}")));
         run(listeners, Arc::new(config), Options { id, data, bootstrap: args.bootstrap }, shutdown).await

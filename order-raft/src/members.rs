@@ -113,7 +113,7 @@ impl Node {
 
     /// Asks a waiting replica to join, and which life it is.
     async fn invite(&self, replica: ReplicaId, member: &Member) -> Result<RaftId, ApiError> {
-        let url = format!("http://{}/admin/join", member.admin);
+        let url = self.caller.url(&member.admin, "/admin/join");
         let request = JoinRequest { cluster_id: self.cluster_id.clone() };
         let reply: JoinReply = self.caller.post(&url, &request, JOIN_TIMEOUT, None).await.map_err(|error| {
             let why = match error {

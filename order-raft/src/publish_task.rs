@@ -6,7 +6,7 @@ use std::{
 };
 
 use bazaar_domain::{
-    ErrorKind,
+    Address, ErrorKind,
     internal::{ItemStatus, PublishBatch, PublishReply},
 };
 use bazaar_service::{CallError, Caller, Clock, Origin, remarks, traces::Span};
@@ -34,8 +34,10 @@ pub struct Context {
     pub catalog_seen: watch::Receiver<u64>,
     /// The cluster.
     pub cluster_id: String,
-    /// The catalog, as `http://host:port`.
-    pub catalog: String,
+    /// How it is called.
+    pub caller: Caller,
+    /// The catalog.
+    pub catalog: Address,
     /// How long a call may take: the catalog answers once it has exposed the batch, which may take two leases.
     pub timeout: Duration,
     /// The clock.
@@ -47,7 +49,6 @@ type Call = BoxFuture<'static, (Vec<Arc<RecentEntry>>, Result<PublishReply, Call
 
 /// Publishes until `shutdown`.
 pub async fn run(mut context: Context, shutdown: CancellationToken) {
-    let caller = Caller::new();
     let mut publisher = Publisher::default();
     let mut term = context.gate.watch();
     // This replica may lead already: the first look must not be missed.
@@ -81,7 +82,7 @@ pub async fn run(mut context: Context, shutdown: CancellationToken) {
             while !effects.is_empty() {
                 let mut follow_up = Vec::new();
                 for effect in effects {
-                    match start(&context, &caller, effect) {
+                    match start(&context, effect) {
                         Started::Call(started) => call = Some(started).into(),
                         Started::Missing => follow_up = publisher.step(Event::Missing, context.clock.now()),
                         Started::Nothing => {}
@@ -99,8 +100,8 @@ enum Started {
     Nothing,
 }
 
-fn start(context: &Context, caller: &Caller, effect: Effect) -> Started {
-    let (caller, timeout) = (caller.clone(), context.timeout);
+fn start(context: &Context, effect: Effect) -> Started {
+    let (caller, timeout) = (context.caller.clone(), context.timeout);
     match effect {
         Effect::Exposed(index) => {
             context.gate.exposed(index);
@@ -114,7 +115,7 @@ fn start(context: &Context, caller: &Caller, effect: Effect) -> Started {
                 heals,
                 "sending the inventory to the catalog"
             );
-            let url = format!("{}/inventory", context.catalog);
+            let url = caller.url(&context.catalog, "/inventory");
             Started::Call(Box::pin(async move { (Vec::new(), caller.post(&url, &inventory, timeout, None).await) }))
         }
         Effect::SendAfter { previous } => {
@@ -131,7 +132,7 @@ fn start(context: &Context, caller: &Caller, effect: Effect) -> Started {
                 through,
                 entries: sent.iter().map(|entry| entry.published.clone()).collect(),
             };
-            let url = format!("{}/orders", context.catalog);
+            let url = caller.url(&context.catalog, "/orders");
             let origins: Vec<&Origin> = sent.iter().filter_map(|entry| entry.origin.as_deref()).collect();
             let span = Span::call("publish", origins.iter().filter_map(|origin| origin.trace.clone()));
             let shared = origins.first().map(|first| Origin::shared(first, origins.len() - 1, span.as_ref()));

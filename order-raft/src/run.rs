@@ -10,12 +10,13 @@ use std::{
 use anyhow::{Context, Result, bail};
 use bazaar_domain::{ReplicaId, config::ClusterConfig};
 use bazaar_service::{
-    Caller, Clock, HttpLimits,
+    Auth, Clock, HttpLimits, Tls,
     data_dir::DataDir,
     http::edge,
     meters::{self, DATA},
     serve,
     start::print_error,
+    tls::Identity as ProcessIdentity,
 };
 use futures::future::try_join_all;
 use openraft::{Config, SnapshotPolicy, async_runtime::watch::WatchReceiver};
@@ -91,21 +92,23 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<()> {
     meters::begin(&[METRICS, DATA]);
+    let tls = Tls::load(config.tls.as_ref(), ProcessIdentity::Replica(options.id))?;
+    let auth = Auth::load(config.auth.as_ref())?;
     let data = DataDir::open(&options.data, DATA_KIND, DATA_FORMAT)?;
     let mut identity = Identity::establish(data.path(), options.id, options.bootstrap.as_deref())?;
     if identity.cluster_id.is_none() {
-        let joined = joining::wait(&listeners, identity, data.path().to_owned(), &shutdown).await?;
+        let joined = joining::wait(&listeners, &tls, &auth, identity, data.path().to_owned(), &shutdown).await?;
         let Some(joined) = joined else { return Ok(()) };
         identity = joined;
     }
     // The listeners stop first and the work behind them last, so that open requests are answered.
     let (listen, work) = (CancellationToken::new(), CancellationToken::new());
-    let (node, mut tasks) = start(config, data.path(), identity, &work, listeners.peers).await?;
+    let (node, mut tasks) = start(config, data.path(), identity, &work, listeners.peers, &tls).await?;
     tracing::info!(id = node.id, cluster = node.cluster_id, "replica started");
     let serving = async {
-        let (service, admin) = (http::routes(Arc::clone(&node)), admin::routes(Arc::clone(&node)));
-        let service = serve(listeners.service, edge(service), HttpLimits::default(), listen.clone());
-        let admin = serve(listeners.admin, edge(admin), HttpLimits::default(), listen.clone());
+        let (service, admin) = (http::routes(Arc::clone(&node)), admin::routes(Arc::clone(&node), &auth));
+        let service = serve(tls.internal(listeners.service), edge(service), HttpLimits::default(), listen.clone());
+        let admin = serve(tls.internal(listeners.admin), edge(admin), HttpLimits::default(), listen.clone());
         try_join_all([service, admin]).await.map(drop).context("the replica cannot serve")
     };
     let stopping = async {
@@ -137,6 +140,7 @@ async fn start(
     mut identity: Identity,
     work: &CancellationToken,
     peers: TcpListener,
+    tls: &Tls,
 ) -> Result<(Arc<Node>, Tasks)> {
     let clock = Clock::start();
     let cluster_id = identity.cluster_id.clone().context("a replica without a cluster")?;
@@ -150,6 +154,7 @@ async fn start(
     let events = Arc::new(Events::open(data)?);
     let news = snapshot_news(Arc::clone(&events));
     let network = PeerNetwork::new(cluster_id.clone(), raft_id, append_timeout)
+        .over(tls.connector())
         .checking(StateDb::verify)
         .telling(Arc::clone(&news));
     let raft_config = Arc::new(raft_config(&config, &cluster_id).validate()?);
@@ -178,7 +183,7 @@ async fn start(
         events: Arc::clone(&events),
         submissions,
         catalog_seen: watch::Sender::new(0),
-        caller: Caller::new(),
+        caller: tls.caller(),
         handover: Handover::default(),
         followers: Mutex::default(),
         changing_members: tokio::sync::Mutex::new(()),
@@ -194,7 +199,8 @@ async fn start(
         gate: Arc::clone(&gate),
         catalog_seen: node.catalog_seen.subscribe(),
         cluster_id: cluster_id.clone(),
-        catalog: format!("http://{}", config.catalog.service),
+        caller: tls.caller(),
+        catalog: config.catalog.service.clone(),
         timeout: config.leases.granted(config.leases.ttl()) * 3,
         clock,
     };
@@ -205,9 +211,9 @@ async fn start(
     let sightings = Arc::new(Sightings::new(Duration::from_millis(config.raft.leader_silence_ms)));
     let backing =
         PeerBacking { peer: raft.clone(), sightings: Arc::clone(&sightings), incoming: data.join("incoming"), news };
-    let network = PeerNetwork::new(cluster_id.clone(), raft_id, append_timeout);
+    let network = PeerNetwork::new(cluster_id.clone(), raft_id, append_timeout).over(tls.connector());
     tasks.spawn(Detector::new(raft, sightings, network, events).run(work.clone()));
-    tasks.spawn(serve_peers(peers, PeerIdentity { cluster_id, id: raft_id }, backing, work.clone()));
+    tasks.spawn(serve_peers(tls.internal(peers), PeerIdentity { cluster_id, id: raft_id }, backing, work.clone()));
     Ok((node, tasks))
 }
 

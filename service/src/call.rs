@@ -1,6 +1,6 @@
 //! Calls between our processes: records over HTTP, with a clear word on how a call failed.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use axum::http::header;
 use bazaar_domain::{ApiError, api::ErrorBody, codec, internal::headers};
@@ -20,6 +20,9 @@ pub enum CallError {
     /// No connection: the other side did not see the request.
     #[error("refused")]
     Refused,
+    /// No TLS connection, for the reason given: the other side did not see the request.
+    #[error("no trust: {0}")]
+    Untrusted(String),
     /// No answer in time: the other side may have seen the request.
     #[error("timeout")]
     Timeout,
@@ -35,6 +38,7 @@ pub enum CallError {
 #[derive(Debug, Clone)]
 pub struct Caller {
     client: reqwest::Client,
+    scheme: &'static str,
 }
 
 impl Caller {
@@ -43,14 +47,24 @@ impl Caller {
     /// # Panics
     /// If the HTTP client cannot be built, which depends on nothing outside the process.
     pub fn new() -> Self {
-        let client = tls::http_client()
+        Self::over(tls::http_client(), "http")
+    }
+
+    /// A client made from such a beginning, which puts this scheme into URLs.
+    pub(crate) fn over(client: reqwest::ClientBuilder, scheme: &'static str) -> Self {
+        let client = client
             .tcp_nodelay(true)
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .expect("nothing that can be wrong was given");
-        Self { client }
+        Self { client, scheme }
+    }
+
+    /// The URL of a path at one of our processes.
+    pub fn url(&self, address: impl Display, path: &str) -> String {
+        format!("{}://{address}{path}", self.scheme)
     }
 
     /// The client beneath, for calls of another form.
@@ -118,6 +132,9 @@ async fn answer(mut request: reqwest::RequestBuilder) -> Result<Bytes, CallError
 impl From<reqwest::Error> for CallError {
     fn from(error: reqwest::Error) -> Self {
         if error.is_connect() {
+            if let Some(why) = tls_error(&error) {
+                return Self::Untrusted(why);
+            }
             // A connect that timed out did not send anything either, but "timeout" tells a person more.
             if error.is_timeout() { Self::Timeout } else { Self::Refused }
         } else if error.is_timeout() {
@@ -130,4 +147,22 @@ impl From<reqwest::Error> for CallError {
             Self::Broken(cause.to_string())
         }
     }
+}
+
+/// What TLS has against the other side, if that is why there is no connection.
+fn tls_error(error: &reqwest::Error) -> Option<String> {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        // An I/O error shows the source of the error that it carries, and not that error itself.
+        let carried = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let found = error.downcast_ref::<rustls::Error>();
+        if let Some(found) = found.or_else(|| carried?.downcast_ref()) {
+            return Some(found.to_string());
+        }
+        cause = match carried {
+            Some(carried) => Some(carried),
+            None => error.source(),
+        };
+    }
+    None
 }

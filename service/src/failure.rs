@@ -74,6 +74,9 @@ pub(crate) fn problem(error: &ApiError) -> Value {
 fn with_status(error: &ApiError, media_type: &'static str, body: Vec<u8>) -> Response {
     let status = StatusCode::from_u16(error.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, [(header::CONTENT_TYPE, media_type)], body).into_response();
+    if error.kind == ErrorKind::Unauthenticated {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     if let Some(seconds) = error.kind.retry_after_secs() {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }

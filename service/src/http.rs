@@ -17,6 +17,7 @@ use tracing::Instrument;
 
 use crate::{
     failure::{ApiFailure, problem_response},
+    framing,
     origin::Origin,
     process,
     remarks::{Seen, remark},
@@ -85,6 +86,7 @@ fn edge_of(routes: Router, is_public: bool) -> Router {
             ApiFailure::new(ErrorKind::MethodNotAllowed, "this path does not take that method")
         })
         .layer(CatchPanicLayer::custom(|_panic: Box<dyn std::any::Any + Send>| fault()))
+        .layer(middleware::from_fn(framing::one_end))
         .layer(middleware::from_fn(move |request, next| carry_request_id(request, next, is_public)))
 }
 

@@ -2,15 +2,15 @@
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
-use axum::{Router, response::Response};
+use axum::{Extension, Router, response::Response};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -19,7 +19,9 @@ use crate::{
     express::{self, Express, Head, Left},
     http::{self, RequestId},
     meters::{CONNECTIONS, REFUSED_CONNECTIONS},
+    rewound::Rewound,
     stall::StallLimited,
+    tls::{Door, Lock, Unopened},
 };
 
 /// How long open connections may finish their request after the stop was asked for.
@@ -28,6 +30,12 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Most connections that are told "overloaded" at a time; past that they are closed without a word.
 const REFUSALS_MAX: usize = 256;
+/// How long a connection that is closed may take to hear why.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
+/// What somebody is told who speaks plain HTTP where TLS is wanted.
+const ONLY_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n\
+connection: close\r\ncontent-length: 97\r\n\r\n\
+{\"error\":{\"code\":400,\"message\":\"this listener speaks TLS; use https\",\"kind\":\"invalid_request\"}}\n";
 /// What a connection past the limit is told.
 const OVERLOADED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
 connection: close\r\ncontent-length: 111\r\n\r\n\
@@ -57,17 +65,17 @@ impl Default for HttpLimits {
     }
 }
 
-/// Serves `routes` on `listener` until `shutdown`, then lets open requests finish for a short time.
+/// Serves `routes` behind a door until `shutdown`, then lets open requests finish for a short time.
 ///
 /// # Errors
 /// None today: a failed accept is retried. The type leaves room for a listener that can never accept again.
 pub async fn serve(
-    listener: TcpListener,
+    door: impl Into<Door>,
     routes: Router,
     limits: HttpLimits,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    serve_express(listener, NoExpress, routes, limits, shutdown).await
+    serve_express(door, NoExpress, routes, limits, shutdown).await
 }
 
 /// The same, with an [express way](express) beside the routes.
@@ -75,22 +83,23 @@ pub async fn serve(
 /// # Errors
 /// As [`serve`].
 pub async fn serve_express<E: Express>(
-    listener: TcpListener,
+    door: impl Into<Door>,
     express: E,
     routes: Router,
     limits: HttpLimits,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
+    let door = door.into();
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = door.accept() => accepted,
         };
         let stream = match accepted {
-            Ok((stream, _)) => stream,
+            Ok(stream) => stream,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -100,8 +109,10 @@ pub async fn serve_express<E: Express>(
         match Arc::clone(&slots).try_acquire_owned() {
             Ok(slot) => {
                 let server = Server { routes: routes.clone(), limits, shutdown: shutdown.clone() };
-                connections.spawn(serve_connection(stream, express.clone(), server, slot));
+                connections.spawn(serve_connection(stream, door.lock(), express.clone(), server, slot));
             }
+            // Whoever expects TLS could not read a refusal.
+            Err(_) if door.lock().is_some() => {}
             Err(_) => {
                 REFUSED_CONNECTIONS.counter().increment(1);
                 if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
@@ -158,21 +169,53 @@ impl Drop for Open {
     }
 }
 
-async fn serve_connection<E: Express>(mut stream: TcpStream, express: E, server: Server, _slot: OwnedSemaphorePermit) {
+async fn serve_connection<E: Express>(
+    stream: TcpStream,
+    lock: Option<Lock>,
+    express: E,
+    server: Server,
+    _slot: OwnedSemaphorePermit,
+) {
     let _open = Open::count();
     // Without this, Nagle's algorithm and delayed acks together stall small answers for 40 ms.
     let _ = stream.set_nodelay(true);
+    match lock {
+        None => serve_stream(stream, express, server).await,
+        // On the heap, so that connections without TLS do not carry the room for it.
+        Some(lock) => Box::pin(unlock(stream, lock, express, server)).await,
+    }
+}
+
+async fn unlock<E: Express>(stream: TcpStream, lock: Lock, express: E, mut server: Server) {
+    // Nothing was asked yet: a stop need not wait for it.
+    let Some(opened) = server.shutdown.clone().run_until_cancelled_owned(lock.open(stream)).await else { return };
+    match opened {
+        Ok((stream, peer)) => {
+            if let Some(peer) = peer {
+                server.routes = server.routes.layer(Extension(peer));
+            }
+            serve_stream(stream, express, server).await;
+        }
+        Err(Unopened::Plain(stream)) => say_and_close(stream, ONLY_TLS).await,
+        Err(Unopened::Failed(error)) => tracing::debug!(%error, "a connection was not opened"),
+    }
+}
+
+async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin, E: Express>(mut stream: S, express: E, server: Server) {
     if !E::IS_ON || http::makes_spans() {
         return server.serve(stream).await;
     }
-    match express::serve(&mut stream, &express, server.limits.header_read_timeout, &server.shutdown).await {
-        Ok(Left::Closed) => {}
-        Ok(Left::ForServer(unread)) => {
-            let (read, write) = stream.into_split();
-            server.serve(tokio::io::join(io::Cursor::new(unread).chain(read), write)).await;
-        }
+    let HttpLimits { header_read_timeout, write_stall_max, .. } = server.limits;
+    match express::serve(&mut stream, &express, header_read_timeout, write_stall_max, &server.shutdown).await {
+        Ok(Left::Closed) => close(&mut stream).await,
+        Ok(Left::ForServer(unread)) => server.serve(Rewound::new(unread, stream)).await,
         Err(error) => tracing::debug!(%error, "a connection ended early"),
     }
+}
+
+/// Tells the other side that nothing more comes; with TLS, an end without this could be somebody's who cuts it off.
+async fn close(stream: &mut (impl AsyncWrite + Unpin)) {
+    let _ = tokio::time::timeout(LAST_WORDS_TIMEOUT, stream.shutdown()).await;
 }
 
 impl Server {
@@ -200,20 +243,32 @@ impl Server {
     }
 }
 
-async fn refuse(mut stream: TcpStream, _permit: OwnedSemaphorePermit) {
-    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(OVERLOADED)).await;
+async fn refuse(stream: TcpStream, _permit: OwnedSemaphorePermit) {
+    say_and_close(stream, OVERLOADED).await;
+}
+
+async fn say_and_close(mut stream: TcpStream, words: &[u8]) {
+    let said = async {
+        stream.write_all(words).await?;
+        stream.shutdown().await
+    };
+    let _ = tokio::time::timeout(LAST_WORDS_TIMEOUT, said).await;
 }
 
 #[cfg(test)]
 mod tests {
-    use super::OVERLOADED;
+    use bazaar_domain::{ErrorKind, api::ErrorBody};
+
+    use super::{ONLY_TLS, OVERLOADED};
 
     #[test]
-    fn the_refusal_announces_its_own_length() {
-        let text = std::str::from_utf8(OVERLOADED).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.ends_with(&format!("content-length: {}", body.len())));
-        let error: bazaar_domain::api::ErrorBody = serde_json::from_str(body).unwrap();
-        assert_eq!(error.error.kind, bazaar_domain::ErrorKind::Overloaded);
+    fn ready_made_answers_announce_their_own_length() {
+        for (answer, kind) in [(OVERLOADED, ErrorKind::Overloaded), (ONLY_TLS, ErrorKind::InvalidRequest)] {
+            let text = std::str::from_utf8(answer).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert!(head.ends_with(&format!("content-length: {}", body.len())), "{}: {text}", body.len());
+            let error: ErrorBody = serde_json::from_str(body).unwrap();
+            assert_eq!(error.error.kind, kind);
+        }
     }
 }

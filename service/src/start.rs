@@ -22,6 +22,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     http::metrics_handle,
     remarks::{SLOW_REQUEST_MS_DEFAULT, set_slow_ms},
+    security::{self, SecurityArgs},
     traces::Traces,
 };
 
@@ -52,6 +53,9 @@ pub struct CommonArgs {
     /// Which log lines are written, e.g. `info` or `warn,bazaar_order_raft=debug`.
     #[arg(long, env = "BAZAAR_LOG", default_value = "info,openraft=error", value_name = "FILTER")]
     pub log: String,
+    /// TLS, tokens, and whether to do without.
+    #[command(flatten)]
+    pub security: SecurityArgs,
 }
 
 /// The forms of a log line.
@@ -70,7 +74,10 @@ impl CommonArgs {
     /// If it cannot be read or is wrong; the message names the file.
     pub fn load_config(&self) -> Result<ClusterConfig> {
         let text = read_config_file(&self.config)?;
-        ClusterConfig::parse(&text).with_context(|| format!("the configuration {} is wrong", self.config.display()))
+        let mut config = ClusterConfig::parse(&text)
+            .with_context(|| format!("the configuration {} is wrong", self.config.display()))?;
+        self.security.apply(&mut config, |file| self.beside_config(file))?;
+        Ok(config)
     }
 
     /// A path of the configuration, which is meant from the configuration file's folder.
@@ -103,10 +110,14 @@ pub fn read_config_file(path: &Path) -> Result<String> {
 /// Binds a listener; `what` names it in the error ("the frontend's public listener").
 ///
 /// # Errors
-/// If the port is taken, the name is not known, or the address is not this machine's.
-pub async fn bind(address: &Address, what: &str) -> Result<TcpListener> {
+/// If the port is taken, the name is not known, the address is not this machine's, or others could reach it although
+/// nothing protects it.
+pub async fn bind(address: &Address, what: &str, config: &ClusterConfig) -> Result<TcpListener> {
     match TcpListener::bind((address.host(), address.port())).await {
-        Ok(listener) => Ok(listener),
+        Ok(listener) => {
+            security::check_exposure(&listener, what, config)?;
+            Ok(listener)
+        }
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             bail!(
                 "port {} is taken: {what} cannot listen on {address}; stop what uses it or give another address",

@@ -8,17 +8,19 @@ use std::{
     fs,
     net::Ipv4Addr,
     path::{Path, PathBuf},
+    process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use bazaar_service::tls::Connector;
 use reqwest::StatusCode;
 use tempfile::TempDir;
 
 use crate::{
     network::{Host, Network},
     ports::Ports,
-    process::Process,
+    process::{Process, binary},
     wait::{LOOK_EVERY, WAIT_MAX},
 };
 
@@ -59,6 +61,8 @@ pub struct Cluster {
     /// What a test added to the configuration.
     more_config: String,
     frontends: u16,
+    /// Whether everything goes over TLS, with the certificates in the folder's `certs`.
+    is_secured: bool,
     /// The rule that catalog and frontends break, if this cluster is there to be found out.
     mutant: Option<&'static str>,
 }
@@ -130,6 +134,54 @@ impl Cluster {
         Ok(Some(cluster))
     }
 
+    /// As [`Self::start_with_frontends`], with TLS and certificates everywhere, made by `bazaar certs init`.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_secured(frontends: u16, more_config: &str) -> Result<Self> {
+        let mut cluster = Self { frontends, ..Self::prepare(more_config)? };
+        cluster.make_certificates("init")?;
+        let [authority, certificate, key] =
+            ["authority.pem", "{process}.pem", "{process}.key"].map(|file| format!("certs/{file}"));
+        write!(
+            cluster.more_config,
+            "\n[tls]\nauthority = \"{authority}\"\ncertificate = \"{certificate}\"\nkey = \"{key}\""
+        )?;
+        cluster.write_config(&REPLICAS)?;
+        cluster.is_secured = true;
+        let operator = (cluster.certificate("operator.pem"), cluster.certificate("operator.key"));
+        let connector = Connector::load(cluster.certificate("authority.pem"), Some(operator))?;
+        cluster.client = connector.client_builder().timeout(REQUEST_TIMEOUT).build()?;
+        cluster.launch_all().await?;
+        Ok(cluster)
+    }
+
+    /// A file of a secured cluster's certificates.
+    pub fn certificate(&self, file: &str) -> String {
+        self.folder().join("certs").join(file).to_string_lossy().into_owned()
+    }
+
+    /// Runs `bazaar certs init` or `renew`.
+    ///
+    /// # Errors
+    /// If it fails; the message is its own.
+    pub fn make_certificates(&self, action: &str) -> Result<()> {
+        let (config, dir) = (self.config(), self.folder().join("certs"));
+        let command = Command::new(binary("bazaar"))
+            .args(["certs", action, "--config"])
+            .arg(config)
+            .arg("--dir")
+            .arg(dir)
+            .output();
+        let output = command.context("bazaar cannot be started")?;
+        ensure!(output.status.success(), "certs {action}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.is_secured { "https" } else { "http" }
+    }
+
     async fn launch_all(&mut self) -> Result<()> {
         for name in self.names() {
             self.launch(name, true)?;
@@ -162,7 +214,17 @@ impl Cluster {
         let client = bazaar_service::tls::http_client().timeout(REQUEST_TIMEOUT).build()?;
         let more_config = more_config.to_owned();
         let (processes, network) = (BTreeMap::new(), None);
-        let cluster = Self { processes, network, folder, ports, client, more_config, frontends: 1, mutant: None };
+        let cluster = Self {
+            processes,
+            network,
+            folder,
+            ports,
+            client,
+            more_config,
+            frontends: 1,
+            is_secured: false,
+            mutant: None,
+        };
         cluster.write_config(&REPLICAS)?;
         Ok(cluster)
     }
@@ -238,6 +300,9 @@ impl Cluster {
     pub fn arguments(&self, name: Name, bootstrap: bool) -> (&'static str, Vec<String>) {
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let mut arguments = vec!["--config".into(), text(self.config())];
+        if self.network.is_some() && !self.is_secured {
+            arguments.push("--insecure".into());
+        }
         if !matches!(name, Name::Frontend(_)) {
             arguments.extend(["--data".into(), text(self.data(name))]);
         }
@@ -361,14 +426,14 @@ impl Cluster {
         self.processes.get(&name).with_context(|| format!("{name:?} does not run"))
     }
 
-    /// `http://host:port` of the listener that tells whether a process is ready.
+    /// `http://host:port`, or `https://`, of the listener that tells whether a process is ready.
     pub fn url_of(&self, name: Name) -> String {
-        format!("http://{}", self.address(first_port(name)))
+        format!("{}://{}", self.scheme(), self.address(first_port(name)))
     }
 
     /// `http://host:port` of a replica's admin listener.
     pub fn admin_url(&self, id: u64) -> String {
-        format!("http://{}", self.address(replica_port(id) + 2))
+        format!("{}://{}", self.scheme(), self.address(replica_port(id) + 2))
     }
 
     /// `http://host:port` of each listener of a process that speaks HTTP.
@@ -400,7 +465,7 @@ impl Cluster {
             Name::Frontend(number) => frontend_port(number) + 2,
             Name::Replica(id) => replica_port(id) + 2,
         };
-        format!("http://{}/metrics", self.address(offset))
+        format!("{}://{}/metrics", self.scheme(), self.address(offset))
     }
 
     /// `http://host:port` of the frontend, where clients come.

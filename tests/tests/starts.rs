@@ -37,6 +37,22 @@ fn a_taken_port_is_named() -> Result<()> {
 }
 
 #[test]
+fn an_address_that_others_can_reach_is_refused_without_tls() -> Result<()> {
+    for name in ALL {
+        let cluster = Cluster::prepare("")?;
+        let (binary_name, mut arguments) = cluster.arguments(name, true);
+        let flag = if name == Name::Frontend(1) { "--public" } else { "--service" };
+        let port = cluster.url_of(name).rsplit(':').next().unwrap_or_default().to_owned();
+        arguments.retain(|argument| !argument.ends_with(&port) && argument != "--public");
+        arguments.extend([flag.to_owned(), format!("0.0.0.0:{port}")]);
+        let sentence = refusal(binary_name, &arguments)?;
+        ensure!(sentence.contains("without TLS") && sentence.contains("--insecure"), "{sentence}");
+        ensure!(!cluster.data(name).exists(), "nothing was made");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_broken_configuration_is_named() -> Result<()> {
     for name in ALL {
         let cluster = Cluster::prepare("")?;

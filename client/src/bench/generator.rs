@@ -18,8 +18,8 @@ const RECEIPT_MARK: &str = "\"transaction_number\"";
 pub struct Scene {
     /// What is measured.
     pub kind: Kind,
-    /// The frontend's host and port, for the `Host` header.
-    pub authority: String,
+    /// The headers of every request, each with its line's end: host, and token if there is one.
+    pub headers: String,
     /// The stocks to spread over.
     pub stocks: Vec<StockName>,
     /// Orders 1 to this number exist.
@@ -64,18 +64,18 @@ pub struct Generator {
 impl Generator {
     /// The generator of a connection.
     pub fn new(scene: Arc<Scene>, connection: u64) -> Self {
-        let authority = scene.authority.as_str();
+        let headers = scene.headers.as_str();
         let prefix = format!("bench-{:016x}-{connection:x}-", scene.run);
         let trades = match scene.kind {
-            Kind::Batch => [Side::Buy, Side::Sell].map(|side| batch(authority, &prefix, &scene, side)).into(),
+            Kind::Batch => [Side::Buy, Side::Sell].map(|side| batch(headers, &prefix, &scene, side)).into(),
             Kind::Trade | Kind::Mixed => {
                 let each = |side| scene.stocks.iter().map(move |name| (*name, side));
                 let all = each(Side::Buy).chain(each(Side::Sell));
-                all.map(|(name, side)| trade(authority, &prefix, name, side)).collect()
+                all.map(|(name, side)| trade(headers, &prefix, name, side)).collect()
             }
             Kind::Lookup | Kind::Order => Vec::new(),
         };
-        let lookups = scene.stocks.iter().map(|name| get(authority, &format!("/stocks/{name}"))).collect();
+        let lookups = scene.stocks.iter().map(|name| get(headers, &format!("/stocks/{name}"))).collect();
         Self { scene, trades, lookups, order: Vec::new(), made: connection, keys: 0, random: connection + 1 }
     }
 
@@ -111,9 +111,8 @@ impl Generator {
         self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let number = 1 + (self.random >> 16) % self.scene.orders;
         self.order.clear();
-        let authority = &self.scene.authority;
-        write!(self.order, "GET /orders/{number} HTTP/1.1\r\nhost: {authority}\r\n\r\n")
-            .expect("writing to a vector cannot fail");
+        let headers = &self.scene.headers;
+        write!(self.order, "GET /orders/{number} HTTP/1.1\r\n{headers}\r\n").expect("writing to a vector cannot fail");
         &self.order
     }
 
@@ -143,14 +142,14 @@ fn write_hex(place: &mut [u8], mut number: u64) {
     }
 }
 
-fn get(authority: &str, path: &str) -> Template {
-    let text = format!("GET {path} HTTP/1.1\r\nhost: {authority}\r\n\r\n");
+fn get(headers: &str, path: &str) -> Template {
+    let text = format!("GET {path} HTTP/1.1\r\n{headers}\r\n");
     Template { bytes: text.into_bytes(), key_offsets: Vec::new() }
 }
 
-fn trade(authority: &str, prefix: &str, name: StockName, side: Side) -> Template {
+fn trade(headers: &str, prefix: &str, name: StockName, side: Side) -> Template {
     let body = format!(r#"{{"name":"{name}","type":"{side}","quantity":1}}"#);
-    let mut text = format!("POST /orders HTTP/1.1\r\nhost: {authority}\r\nidempotency-key: {prefix}");
+    let mut text = format!("POST /orders HTTP/1.1\r\n{headers}idempotency-key: {prefix}");
     let key_offsets = vec![text.len()];
     let length = body.len();
     let zeros = "0".repeat(KEY_DIGITS);
@@ -160,7 +159,7 @@ fn trade(authority: &str, prefix: &str, name: StockName, side: Side) -> Template
 }
 
 /// A batch that goes over all stocks in turn, and alternates between the sides from one trade to the next round.
-fn batch(authority: &str, prefix: &str, scene: &Scene, first: Side) -> Template {
+fn batch(headers: &str, prefix: &str, scene: &Scene, first: Side) -> Template {
     let other = if first == Side::Buy { Side::Sell } else { Side::Buy };
     let mut body = String::from("{\"orders\":[");
     let mut key_offsets = Vec::with_capacity(scene.batch_size);
@@ -177,7 +176,7 @@ fn batch(authority: &str, prefix: &str, scene: &Scene, first: Side) -> Template 
     body += "]}";
     let length = body.len();
     let head = format!(
-        "POST /orders/batch HTTP/1.1\r\nhost: {authority}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        "POST /orders/batch HTTP/1.1\r\n{headers}content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
     );
     key_offsets.iter_mut().for_each(|offset| *offset += head.len());
     Template { bytes: (head + &body).into_bytes(), key_offsets }
@@ -193,7 +192,7 @@ mod tests {
 
     fn scene(kind: Kind) -> Arc<Scene> {
         let stocks = ["A", "B", "C"].map(|name| StockName::new(name).unwrap()).into();
-        Arc::new(Scene { kind, authority: "127.0.0.1:8080".into(), stocks, orders: 9, batch_size: 6, run: 7 })
+        Arc::new(Scene { kind, headers: "host: 127.0.0.1:8080\r\n".into(), stocks, orders: 9, batch_size: 6, run: 7 })
     }
 
     fn split(request: &[u8]) -> (String, String) {

@@ -167,7 +167,7 @@ fn unwritable(path: &Path) -> String {
 /// # Errors
 /// If the measurement cannot start.
 pub async fn measure(frontend: &Frontend, args: &BenchArgs, live: &indicatif::ProgressBar) -> Result<BenchReport> {
-    let target = Arc::new(Target::resolve(frontend.url()).await?);
+    let target = Arc::new(Target::resolve(frontend).await?);
     let scene = Arc::new(scene::scene(frontend, &target, args).await?);
     let threads = (args.threads as u64).min(args.connections);
     let begin = Instant::now();

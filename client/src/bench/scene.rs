@@ -25,7 +25,9 @@ pub async fn scene(frontend: &Frontend, target: &Target, args: &BenchArgs) -> Re
         bail!("there are no orders to read yet; run 'bazaar bench --kind trade' first");
     }
     let run = rand::random();
-    Ok(Scene { kind: args.kind, authority: target.authority.clone(), stocks, orders, batch_size: args.batch_size, run })
+    let token = frontend.access().authorization().map_or(String::new(), |text| format!("authorization: {text}\r\n"));
+    let headers = format!("host: {}\r\n{token}", target.authority);
+    Ok(Scene { kind: args.kind, headers, stocks, orders, batch_size: args.batch_size, run })
 }
 
 /// The number of the newest order: doubled until there is none behind, then halved.

@@ -2,7 +2,8 @@
 
 use std::{io, mem::MaybeUninit, net::SocketAddr, time::Duration};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
+use bazaar_service::tls::{Connector, Stream};
 use httparse::ParserConfig;
 use reqwest::Url;
 use tokio::{
@@ -10,6 +11,8 @@ use tokio::{
     net::{TcpStream, lookup_host},
     time::timeout,
 };
+
+use crate::api::Frontend;
 
 /// Most headers of an answer.
 const HEADERS_MAX: usize = 64;
@@ -25,15 +28,18 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Target {
     /// Host and port, as the `Host` header names them.
     pub authority: String,
+    host: String,
     address: SocketAddr,
+    connector: Connector,
 }
 
 impl Target {
-    /// Looks the address of a URL up, once for all connections.
+    /// Looks the frontend's address up, once for all connections.
     ///
     /// # Errors
-    /// If the host has no address.
-    pub async fn resolve(url: &str) -> Result<Self> {
+    /// If the host has no address, or TLS is wanted and nobody is to be trusted.
+    pub async fn resolve(frontend: &Frontend) -> Result<Self> {
+        let url = frontend.url();
         let parsed = Url::parse(url)?;
         let host = parsed.host_str().ok_or_else(|| anyhow!("'{url}' names no host; check --url"))?;
         // A bracketed IPv6 address is written without brackets here.
@@ -42,7 +48,10 @@ impl Target {
         let mut found =
             lookup_host((host, port)).await.with_context(|| format!("{host} has no address; check --url"))?;
         let address = found.next().ok_or_else(|| anyhow!("{host} has no address; check --url"))?;
-        Ok(Self { authority: parsed.authority().to_owned(), address })
+        let is_tls = parsed.scheme() == "https";
+        let connector = if is_tls { frontend.access().connector().clone() } else { Connector::default() };
+        ensure!(is_tls == connector.is_on(), "{url} speaks TLS; give the authority to trust with --ca");
+        Ok(Self { authority: parsed.authority().to_owned(), host: host.to_owned(), address, connector })
     }
 }
 
@@ -59,7 +68,7 @@ pub struct Answer<'a> {
 
 /// One connection.
 #[derive(Debug)]
-pub struct Connection<S = TcpStream> {
+pub struct Connection<S = Stream> {
     stream: S,
     buffer: Vec<u8>,
 }
@@ -70,9 +79,12 @@ impl Connection {
     /// # Errors
     /// If the other side refuses or does not answer.
     pub async fn open(target: &Target) -> io::Result<Self> {
-        let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(target.address)).await??;
-        stream.set_nodelay(true)?;
-        Ok(Self::over(stream))
+        let opening = async {
+            let stream = TcpStream::connect(target.address).await?;
+            stream.set_nodelay(true)?;
+            target.connector.to_host(stream, &target.host).await
+        };
+        Ok(Self::over(timeout(CONNECT_TIMEOUT, opening).await??))
     }
 }
 
@@ -88,6 +100,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// If the connection breaks, or the answer is none that is understood; the connection is then of no more use.
     pub async fn exchange(&mut self, request: &[u8]) -> io::Result<Answer<'_>> {
         self.stream.write_all(request).await?;
+        // With TLS, what was written may still be on its way to the socket.
+        self.stream.flush().await?;
         self.buffer.clear();
         let head = loop {
             self.read_more(1).await?;

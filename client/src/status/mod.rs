@@ -157,7 +157,7 @@ pub async fn run(context: &Context, args: StatusArgs) -> Result<()> {
 async fn look(context: &Context, config: &ClusterConfig, more_frontends: &[String]) -> StatusReport {
     let caller = context.frontend.caller();
     let mut replicas: Vec<Replica> = config.replicas.iter().map(|replica| Replica::new(replica, caller)).collect();
-    let catalog_url = format!("http://{}", config.catalog.service);
+    let catalog_url = caller.url(&config.catalog.service, "");
     let others = join(ready(caller, &catalog_url), frontends(context, more_frontends));
     let (mut healths, (catalog, frontends)) = join(join_all(replicas.iter().map(Replica::health)), others).await;
     // The configuration may be older than the membership.

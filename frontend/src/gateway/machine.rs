@@ -204,7 +204,7 @@ impl Machine {
 /// Whether a failed call certainly left no trace: it never reached the leader, or the leader said so.
 fn is_certainly_not_taken(error: &CallError) -> bool {
     match error {
-        CallError::Refused => true,
+        CallError::Refused | CallError::Untrusted(_) => true,
         CallError::Answered(ApiError { outcome, .. }) => *outcome == Some(TradeFate::NotApplied),
         CallError::Timeout | CallError::Broken(_) => false,
     }

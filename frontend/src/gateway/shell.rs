@@ -40,9 +40,9 @@ struct Addresses {
 }
 
 impl Addresses {
-    fn of(service: &str) -> Self {
-        let url = |path: &str| format!("http://{service}/{path}");
-        Self { service: service.to_owned(), health: url("health"), orders: url("orders"), reads: url("reads") }
+    fn of(service: &str, caller: &Caller) -> Self {
+        let url = |path: &str| caller.url(service, path);
+        Self { service: service.to_owned(), health: url("/health"), orders: url("/orders"), reads: url("/reads") }
     }
 }
 
@@ -134,7 +134,8 @@ impl Shell {
             health_check_interval: Duration::from_millis(config.frontend.health_check_interval_ms.max(1)),
         };
         let addresses = config.replicas.iter();
-        let addresses = addresses.map(|replica| (replica.id, Addresses::of(&replica.service.to_string())));
+        let addresses = addresses.map(|replica| (replica.id, Addresses::of(&replica.service.to_string(), &caller)));
+        let addresses = addresses.collect();
         let meters = Meters {
             sent_trades: meters::GATEWAY_SENT_TRADES.counter(),
             sent_requests: meters::GATEWAY_SENT_REQUESTS.counter(),
@@ -147,7 +148,7 @@ impl Shell {
             machine: Machine::new(settings),
             caller,
             clock,
-            addresses: addresses.collect(),
+            addresses,
             pending: HashMap::new(),
             next_work: 0,
             tasks: JoinSet::new(),
@@ -304,7 +305,7 @@ impl Shell {
             };
             if is_news {
                 tracing::info!(replica = voter.id, address = voter.service, "a voter is at this address");
-                self.addresses.insert(voter.id, Addresses::of(&voter.service));
+                self.addresses.insert(voter.id, Addresses::of(&voter.service, &self.caller));
             }
         }
     }

@@ -16,12 +16,12 @@ use axum::{
     Router,
     body::Body,
     extract::{Path, Request, rejection::PathRejection},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use bazaar_domain::{StockName, internal::headers};
-use bazaar_service::{ApiFailure, RequestId, describe::Routes, http};
+use bazaar_service::{ApiFailure, Auth, RequestId, auth::tokens::Permission, describe::Routes, http};
 use metrics::Histogram;
 use serde::Serialize;
 
@@ -37,6 +37,7 @@ pub(crate) struct App {
     pub(crate) catalog: Catalog,
     pub(crate) gateway: Gateway,
     pub(crate) streams: Arc<Streams>,
+    pub(crate) auth: Auth,
     pub(crate) timings: Timings,
     pub(crate) answers: answers::Answers,
 }
@@ -89,6 +90,7 @@ impl Drop for Timer<'_> {
 
 /// The routes of the public listener.
 pub(crate) fn public_routes(app: Arc<App>) -> Router {
+    let auth = app.auth.clone();
     let routes = Routes::default()
         .get("/stocks", describe::list(), stocks::list)
         .get("/stocks/{name}", describe::one(), stocks::one)
@@ -103,9 +105,19 @@ pub(crate) fn public_routes(app: Arc<App>) -> Router {
         .post("/order", describe::older_trade(), legacy::trade_form)
         .get("/leader", describe::leader(), probes::leader)
         .get("/readyz", describe::readyz(), probes::readyz)
-        .with_state(Arc::clone(&app));
+        .with_state(Arc::clone(&app))
+        .wrapped(|routes| auth.guard(permission, routes));
     let routes = routes.with_liveness().into_router(describe::ABOUT).merge(docs::routes());
     answers::counted(http::public_edge(routes), app)
+}
+
+/// What a public request needs, if anybody is asked.
+fn permission(request: &Request) -> Option<Permission> {
+    match (request.method(), request.uri().path()) {
+        (_, "/readyz") => None,
+        (&Method::GET | &Method::HEAD, _) => Some(Permission::Read),
+        _ => Some(Permission::Trade),
+    }
 }
 
 /// The routes of the admin listener.

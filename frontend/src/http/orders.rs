@@ -14,7 +14,7 @@ use bazaar_domain::{
     limits::{PAGE_ORDERS_DEFAULT, PAGE_ORDERS_MAX},
     order::{Outcome, StoredOutcome},
 };
-use bazaar_service::{ApiFailure, Query};
+use bazaar_service::{ApiFailure, Query, auth::Sender};
 use serde::Deserialize;
 
 use super::{App, Timer, json, path_text};
@@ -23,10 +23,11 @@ use crate::legacy;
 /// `GET /orders/{number}`.
 pub(super) async fn one(
     State(app): State<Arc<App>>,
+    sender: Sender,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiFailure> {
     let order = one_order(&app, &path_text(path)?).await?;
-    Ok(json(StatusCode::OK, &Data { data: OrderView::from(&order) }))
+    Ok(json(StatusCode::OK, &Data { data: OrderView::seen_by(&order, sender.scope()) }))
 }
 
 /// Reads one order.
@@ -63,7 +64,11 @@ pub(super) struct PageQuery {
 }
 
 /// `GET /orders?after=&limit=`, and the older `GET /orders?order_no=7`.
-pub(super) async fn page(State(app): State<Arc<App>>, Query(query): Query<PageQuery>) -> Result<Response, ApiFailure> {
+pub(super) async fn page(
+    State(app): State<Arc<App>>,
+    sender: Sender,
+    Query(query): Query<PageQuery>,
+) -> Result<Response, ApiFailure> {
     if let Some(number) = query.order_no {
         return legacy::older_order(&app, &number).await;
     }
@@ -78,7 +83,8 @@ pub(super) async fn page(State(app): State<Arc<App>>, Query(query): Query<PageQu
         return Err(mismatch());
     };
     let next_after = orders.last().filter(|_| more).map(|order| order.number);
-    let page = OrderPage { data: orders.iter().map(OrderView::from).collect(), next_after };
+    let page =
+        OrderPage { data: orders.iter().map(|order| OrderView::seen_by(order, sender.scope())).collect(), next_after };
     let mut response = json(StatusCode::OK, &page);
     response.headers_mut().insert(headers::LOG_INDEX, HeaderValue::from(log_index));
     Ok(response)
@@ -87,20 +93,21 @@ pub(super) async fn page(State(app): State<Arc<App>>, Query(query): Query<PageQu
 /// `GET /orders/by-key/{key}`.
 pub(super) async fn by_key(
     State(app): State<Arc<App>>,
+    sender: Sender,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiFailure> {
     let _timer = Timer::start(&app.timings.order_by_key);
-    let key = IdempotencyKey::new(&path_text(path)?)?;
+    let key = IdempotencyKey::new(&path_text(path)?)?.scoped(sender.scope());
     match app.gateway.read(OrderRead::ByKey(key)).await? {
-        OrderReadAnswer::Key(Some(found)) => Ok(json(StatusCode::OK, &Data { data: key_answer(found)? })),
+        OrderReadAnswer::Key(Some(found)) => Ok(json(StatusCode::OK, &Data { data: key_answer(found, &sender)? })),
         OrderReadAnswer::Key(None) => Err(ApiFailure::new(ErrorKind::KeyNotFound, "key not found")),
         _ => Err(mismatch()),
     }
 }
 
-fn key_answer((stored, order): (StoredOutcome, Option<Order>)) -> Result<KeyAnswer, ApiFailure> {
+fn key_answer((stored, order): (StoredOutcome, Option<Order>), sender: &Sender) -> Result<KeyAnswer, ApiFailure> {
     match (stored.outcome, order) {
-        (Outcome::Accepted { .. }, Some(order)) => Ok(KeyAnswer::Order(OrderView::from(&order))),
+        (Outcome::Accepted { .. }, Some(order)) => Ok(KeyAnswer::Order(OrderView::seen_by(&order, sender.scope()))),
         (Outcome::Accepted { .. }, None) => Err(mismatch()),
         (Outcome::Rejected(rejection), _) => Ok(KeyAnswer::Rejected { rejection: rejection.into() }),
         (Outcome::Listed { stock_version }, _) => Ok(KeyAnswer::Listed { stock_version }),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{FromRequest, Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode},
+    http::{HeaderValue, StatusCode},
     response::{IntoResponse, Response},
 };
 use bazaar_domain::{
@@ -15,6 +15,7 @@ use bazaar_domain::{
 };
 use bazaar_service::{
     ApiFailure, Payload,
+    auth::Sender,
     payload::{accept_media_type, parse_object},
 };
 use uuid::Uuid;
@@ -30,20 +31,21 @@ pub(crate) struct TradeKey {
 }
 
 impl TradeKey {
-    /// The client's key, or a new one.
+    /// The client's key, or a new one; its sender's own.
     ///
     /// # Errors
     /// If there is a key that is no valid one, or more than one.
-    pub(crate) fn of(asked: &HeaderMap) -> Result<Self, ApiFailure> {
-        let mut keys = asked.get_all(headers::IDEMPOTENCY_KEY).iter();
-        match (keys.next(), keys.next()) {
-            (None, _) => Ok(Self::fresh()),
+    pub(crate) fn of(request: &Request) -> Result<Self, ApiFailure> {
+        let mut keys = request.headers().get_all(headers::IDEMPOTENCY_KEY).iter();
+        let key = match (keys.next(), keys.next()) {
+            (None, _) => Self::fresh(),
             (Some(header), None) => {
                 let invalid = || ApiError::invalid("an idempotency key is 1 to 255 printable ASCII characters");
-                Self::given(header).ok_or_else(|| not_applied(invalid()))
+                Self::given(header).ok_or_else(|| not_applied(invalid()))?
             }
-            (Some(_), Some(_)) => Err(not_applied(ApiError::invalid("send one idempotency key, not several"))),
-        }
+            (Some(_), Some(_)) => return Err(not_applied(ApiError::invalid("send one idempotency key, not several"))),
+        };
+        Ok(Self { key: key.key.scoped(Sender::of(request.extensions()).scope()), ..key })
     }
 
     /// The client's key; `None` if it is no valid one.
@@ -116,7 +118,7 @@ pub(super) async fn trade_answered(app: &App, key: TradeKey, body: TradeBody) ->
 /// `POST /orders`, in the present form or the older one, which its fields tell apart.
 pub(super) async fn trade(State(app): State<Arc<App>>, request: Request) -> Response {
     let _timer = Timer::start(&app.timings.trade);
-    let key = match TradeKey::of(request.headers()) {
+    let key = match TradeKey::of(&request) {
         Ok(key) => key,
         Err(failure) => return failure.into_response(),
     };
@@ -140,13 +142,14 @@ pub(super) async fn batch(State(app): State<Arc<App>>, request: Request) -> Resp
 }
 
 async fn trade_batch(app: &App, request: Request) -> Result<Response, ApiFailure> {
+    let sender = Sender::of(request.extensions());
     let bytes = read_json_bytes::<BATCH_BODY_BYTES_MAX>(request).await?;
     let body: TradeBatchBody = parse_object(&bytes)?;
     if !(1..=BATCH_TRADES_MAX).contains(&body.orders.len()) {
         return Err(ApiFailure::invalid(format!("a batch has 1 to {BATCH_TRADES_MAX} orders")));
     }
     let trades = body.orders.into_iter().map(|order| Trade {
-        key: order.key,
+        key: order.key.scoped(sender.scope()),
         name: order.name,
         side: order.side,
         quantity: order.quantity,

@@ -82,6 +82,7 @@ pub(super) fn piece_of(after: u64, orders: &[Order]) -> Piece {
 
 /// An order as a server-sent event.
 fn event(order: &Order) -> Bytes {
-    let data = serde_json::to_string(&OrderView::from(order)).expect("an order is plain JSON, on one line");
+    // All subscribers get the same bytes, so a key that belongs to a token is shown as to others.
+    let data = serde_json::to_string(&OrderView::seen_by(order, None)).expect("an order is plain JSON, on one line");
     format!("event: order\nid: {}\ndata: {data}\n\n", order.number).into()
 }

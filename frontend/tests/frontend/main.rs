@@ -7,6 +7,8 @@ mod fakes;
 mod internal;
 mod older_forms;
 mod orders;
+mod slow;
 mod stocks;
 mod stream;
+mod tokens;
 mod trades;

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bazaar_service::tls::Connector;
 use futures::{Stream, StreamExt, stream};
 use openraft::{
     RPCTypes, RaftNetworkFactory, StorageError,
@@ -60,6 +61,7 @@ pub struct PeerNetwork {
     cluster_id: String,
     id: RaftId,
     append_timeout: Duration,
+    connector: Connector,
     check: SnapshotCheck,
     news: SnapshotNews,
     /// One link for each peer and purpose; replaced when the peer's address changes.
@@ -70,7 +72,20 @@ impl PeerNetwork {
     /// The network of replica `id`. An append with entries is waited for up to `append_timeout`, which must leave the
     /// follower time for a slow fsync: about the longest election timeout.
     pub fn new(cluster_id: String, id: RaftId, append_timeout: Duration) -> Self {
-        Self { cluster_id, id, append_timeout, check: |_| Ok(()), news: Arc::new(|_, _| {}), links: HashMap::new() }
+        Self {
+            cluster_id,
+            id,
+            append_timeout,
+            connector: Connector::default(),
+            check: |_| Ok(()),
+            news: Arc::new(|_, _| {}),
+            links: HashMap::new(),
+        }
+    }
+
+    /// The same network over what this makes of connections.
+    pub fn over(self, connector: Connector) -> Self {
+        Self { connector, ..self }
     }
 
     /// The same network with a check of snapshots. A copy that is damaged like its original would arrive whole.
@@ -89,7 +104,7 @@ impl PeerNetwork {
         }
         let channel = if purpose == Purpose::Snapshot { Channel::Snapshot } else { Channel::Calls };
         let hello = Hello { cluster_id: self.cluster_id.clone(), from: self.id, to: target, channel };
-        let link = Arc::new(Link::new(member.peers.clone(), hello));
+        let link = Arc::new(Link::new(member.peers.clone(), hello, self.connector.clone()));
         self.links.insert((target, purpose), Arc::clone(&link));
         link
     }

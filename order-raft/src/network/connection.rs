@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use bazaar_service::tls::{Connector, Identity};
 use bytes::Bytes;
 use futures::{
     SinkExt, StreamExt,
@@ -122,10 +123,10 @@ impl Connection {
     ///
     /// # Errors
     /// [`CallError::Unreachable`], with the reason.
-    pub(super) async fn open(address: &str, hello: &Hello) -> Result<Self, CallError> {
+    pub(super) async fn open(address: &str, hello: &Hello, connector: &Connector) -> Result<Self, CallError> {
         let unreachable =
             |why: String| CallError::Unreachable(format!("replica {} at {address} cannot be reached: {why}", hello.to));
-        match timeout(CONNECT_TIMEOUT, greet(address, hello)).await {
+        match timeout(CONNECT_TIMEOUT, greet(address, hello, connector)).await {
             Err(_) => Err(unreachable(format!("no welcome within {CONNECT_TIMEOUT:?}"))),
             Ok(Err(error)) => Err(unreachable(error.to_string())),
             Ok(Ok(frames)) => Ok(Self::run(frames, silence_max(hello.channel))),
@@ -222,8 +223,12 @@ fn silence_max(channel: Channel) -> Duration {
     }
 }
 
-async fn greet(address: &str, hello: &Hello) -> io::Result<Frames> {
-    let mut frames = frame::framed(TcpStream::connect(address).await?)?;
+async fn greet(address: &str, hello: &Hello, connector: &Connector) -> io::Result<Frames> {
+    let stream = TcpStream::connect(address).await?;
+    frame::prepare(&stream)?;
+    // Whoever has an address is not the replica for that reason: its certificate must name it.
+    let stream = connector.to_process(stream, Identity::Replica(hello.to.replica)).await?;
+    let mut frames = frame::framed(stream);
     frames.send(frame::encode(hello)).await?;
     let reply = frames.next().await.ok_or_else(|| io::Error::other("it closed the connection"))??;
     match frame::decode(&reply)? {

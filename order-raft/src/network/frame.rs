@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use bazaar_domain::codec;
+use bazaar_service::tls::Stream;
 use bytes::Bytes;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
@@ -113,15 +114,19 @@ pub struct LeaderLost {
 }
 
 /// A connection that speaks frames.
-pub(super) type Frames = Framed<TcpStream, LengthDelimitedCodec>;
+pub(super) type Frames = Framed<Stream, LengthDelimitedCodec>;
 
-/// Prepares a fresh connection: frames up to [`HELLO_BYTES_MAX`] until [`allow_large`] is called.
-pub(super) fn framed(stream: TcpStream) -> io::Result<Frames> {
+/// Prepares a fresh connection.
+pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
     // Nagle's algorithm and delayed acks together stall small messages for 40 ms.
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_INTERVAL);
-    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-    Ok(Framed::new(stream, LengthDelimitedCodec::builder().max_frame_length(HELLO_BYTES_MAX).new_codec()))
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+/// Frames over a connection: up to [`HELLO_BYTES_MAX`] until [`allow_large`] is called.
+pub(super) fn framed(stream: Stream) -> Frames {
+    Framed::new(stream, LengthDelimitedCodec::builder().max_frame_length(HELLO_BYTES_MAX).new_codec())
 }
 
 /// Allows frames up to [`PEER_FRAME_BYTES_MAX`], once both sides know who the other is.

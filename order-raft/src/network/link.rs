@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bazaar_service::tls::Connector;
 use tokio::{
     sync::Mutex,
     task::JoinHandle,
@@ -18,6 +19,7 @@ use crate::raft_types::RaftId;
 pub(super) struct Link {
     address: String,
     hello: Hello,
+    connector: Connector,
     slot: Mutex<Slot>,
 }
 
@@ -36,8 +38,8 @@ struct Found {
 
 impl Link {
     /// A link to `address` (`host:port`); nothing is opened yet.
-    pub(super) fn new(address: String, hello: Hello) -> Self {
-        Self { address, hello, slot: Mutex::new(Slot::Empty) }
+    pub(super) fn new(address: String, hello: Hello, connector: Connector) -> Self {
+        Self { address, hello, connector, slot: Mutex::new(Slot::Empty) }
     }
 
     pub(super) fn address(&self) -> &str {
@@ -54,7 +56,7 @@ impl Link {
     /// [`CallError::Unreachable`].
     pub(super) async fn own_connection(&self) -> Result<Connection, CallError> {
         debug_assert_eq!(self.hello.channel, Channel::Snapshot, "calls share their connection");
-        Connection::open(&self.address, &self.hello).await
+        Connection::open(&self.address, &self.hello, &self.connector).await
     }
 
     /// The connection, opened if need be within `limit`.
@@ -79,8 +81,9 @@ impl Link {
             return Ok(Found { connection: Arc::clone(connection), reused: true });
         }
         if !matches!(*slot, Slot::Opening(_)) {
-            let (address, hello) = (self.address.clone(), self.hello.clone());
-            *slot = Slot::Opening(tokio::spawn(async move { Connection::open(&address, &hello).await }));
+            let (address, hello, connector) = (self.address.clone(), self.hello.clone(), self.connector.clone());
+            let opening = async move { Connection::open(&address, &hello, &connector).await };
+            *slot = Slot::Opening(tokio::spawn(opening));
         }
         let Slot::Opening(task) = &mut *slot else { unreachable!("set just above") };
         let opened = task.await;

@@ -2,10 +2,11 @@
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
+use bazaar_service::tls::{Door, Identity, Lock, Peer, Stream, Unopened};
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
@@ -77,7 +78,7 @@ struct Server<P> {
 /// Serves the other replicas until `shutdown`. Snapshots are received in folders within `backing.incoming`, which must be
 /// on the file system of the state they will replace.
 pub async fn serve_peers<P: RaftPeer>(
-    listener: TcpListener,
+    door: Door,
     identity: PeerIdentity,
     backing: PeerBacking<P>,
     shutdown: CancellationToken,
@@ -91,11 +92,11 @@ pub async fn serve_peers<P: RaftPeer>(
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = door.accept() => accepted,
         };
         match (accepted, Arc::clone(&slots).try_acquire_owned()) {
-            (Ok((stream, _)), Ok(slot)) => {
-                connections.spawn(serve_connection(Arc::clone(&server), stream, slot, shutdown.clone()));
+            (Ok(stream), Ok(slot)) => {
+                connections.spawn(serve_connection(Arc::clone(&server), stream, door.lock(), slot, shutdown.clone()));
             }
             (Ok(_), Err(_)) => server.complain("too many connections from peers"),
             (Err(error), _) => {
@@ -115,16 +116,37 @@ async fn clear(incoming: IncomingRoot) {
     }
 }
 
+/// Opens a connection, and says whose certificate the other side has shown, if there is TLS.
+async fn open(stream: TcpStream, lock: Option<Lock>) -> io::Result<(Stream, Option<Peer>)> {
+    let Some(lock) = lock else { return Ok((Stream::Plain(stream), None)) };
+    match lock.open(stream).await {
+        Ok((stream, peer)) => Ok((Stream::Tls(Box::new(stream)), peer)),
+        Err(Unopened::Plain(_)) => Err(io::Error::other("it does not speak TLS")),
+        Err(Unopened::Failed(error)) => Err(error),
+    }
+}
+
+/// A replica may not speak for another one.
+fn must_be(certified: Option<Peer>, hello: &Hello) -> Result<(), PeerFault> {
+    match certified {
+        Some(Peer(identity)) if identity != Identity::Replica(hello.from.replica) => {
+            Err(PeerFault(format!("the certificate is that of {identity}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 async fn serve_connection<P: RaftPeer>(
     server: Arc<Server<P>>,
     stream: TcpStream,
+    lock: Option<Lock>,
     _slot: OwnedSemaphorePermit,
     shutdown: CancellationToken,
 ) {
     let from = stream.peer_addr().map_or_else(|_| "an unknown address".to_owned(), |address| address.to_string());
     let ended = tokio::select! {
         () = shutdown.cancelled() => return,
-        ended = server.serve(stream) => ended,
+        ended = server.serve(stream, lock) => ended,
     };
     match ended {
         Err(error) if is_disconnect(&error) => tracing::debug!(%error, from, "a peer is gone"),
@@ -146,23 +168,25 @@ impl<P: RaftPeer> Server<P> {
         }
     }
 
-    async fn serve(&self, stream: TcpStream) -> io::Result<()> {
-        let mut frames = frame::framed(stream)?;
-        match timeout(HELLO_TIMEOUT, self.greet(&mut frames)).await {
+    async fn serve(&self, stream: TcpStream, lock: Option<Lock>) -> io::Result<()> {
+        frame::prepare(&stream)?;
+        match timeout(HELLO_TIMEOUT, self.greet(stream, lock)).await {
             Err(_) => Err(io::Error::other(format!("no hello within {HELLO_TIMEOUT:?}"))),
             Ok(Err(error)) => Err(error),
-            Ok(Ok(Hello { from, channel: Channel::Calls, .. })) => {
+            Ok(Ok((Hello { from, channel: Channel::Calls, .. }, frames))) => {
                 let _connected = self.sightings.connected(from);
                 self.serve_calls(frames, from).await
             }
-            Ok(Ok(Hello { channel: Channel::Snapshot, .. })) => self.serve_snapshot(frames).await,
+            Ok(Ok((Hello { channel: Channel::Snapshot, .. }, frames))) => self.serve_snapshot(frames).await,
         }
     }
 
-    async fn greet(&self, frames: &mut Frames) -> io::Result<Hello> {
+    async fn greet(&self, stream: TcpStream, lock: Option<Lock>) -> io::Result<(Hello, Frames)> {
+        let (stream, certified) = open(stream, lock).await?;
+        let mut frames = frame::framed(stream);
         let first = frames.next().await.ok_or(io::ErrorKind::UnexpectedEof)??;
         let hello: Hello = frame::decode(&first)?;
-        if let Err(refusal) = self.identity.check(&hello) {
+        if let Err(refusal) = self.identity.check(&hello).and_then(|()| must_be(certified, &hello)) {
             frames.send(frame::encode(&HelloReply::Refused(refusal.0.clone()))).await?;
             return Err(io::Error::other(format!(
                 "replica {} of '{}' is refused: {refusal}",
@@ -170,8 +194,8 @@ impl<P: RaftPeer> Server<P> {
             )));
         }
         frames.send(frame::encode(&HelloReply::Welcome)).await?;
-        frame::allow_large(frames);
-        Ok(hello)
+        frame::allow_large(&mut frames);
+        Ok((hello, frames))
     }
 
     /// Calls are started in the order in which they arrive, carried out side by side, and answered in their order.

@@ -150,7 +150,7 @@ impl TestServer {
             incoming: incoming.path().to_owned(),
             news: Arc::new(|_, _| {}),
         };
-        let serving = serve_peers(listener, identity, backing, shutdown.clone());
+        let serving = serve_peers(listener.into(), identity, backing, shutdown.clone());
         Self { address, incoming, sightings, shutdown, task: tokio::spawn(serving) }
     }
 

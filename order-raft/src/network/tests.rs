@@ -1,5 +1,6 @@
 use std::{future, time::Duration};
 
+use bazaar_service::tls::{Connector, Stream};
 use futures::{SinkExt, StreamExt, stream};
 use openraft::{
     RaftNetworkFactory, Snapshot,
@@ -8,7 +9,7 @@ use openraft::{
     raft::{AppendEntriesResponse, StreamAppendError, TransferLeaderRequest, VoteRequest},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
@@ -190,7 +191,7 @@ async fn a_connection_to_a_silent_peer_is_replaced() {
     tokio::spawn(async move {
         let mut open = Vec::new();
         while let Ok((stream, _)) = listener.accept().await {
-            let mut frames = frame::framed(stream).unwrap();
+            let mut frames = frame::framed(Stream::Plain(stream));
             frames.next().await.unwrap().unwrap();
             frames.send(frame::encode(&HelloReply::Welcome)).await.unwrap();
             open.push(frames);
@@ -219,7 +220,7 @@ async fn frames_over_the_limit_and_bytes_that_are_no_hello_close_the_connection(
         assert_closed(stream).await;
     }
     let stream = TcpStream::connect(server.address).await.unwrap();
-    let mut frames = frame::framed(stream).unwrap();
+    let mut frames = frame::framed(Stream::Plain(stream));
     frames.send(frame::encode(&hello(Channel::Calls))).await.unwrap();
     let reply: HelloReply = frame::decode(&frames.next().await.unwrap().unwrap()).unwrap();
     assert_eq!(reply, HelloReply::Welcome);
@@ -230,7 +231,7 @@ async fn frames_over_the_limit_and_bytes_that_are_no_hello_close_the_connection(
     server.client().await.append_entries(append(1), option()).await.unwrap();
 }
 
-async fn assert_closed(mut stream: TcpStream) {
+async fn assert_closed(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let read = tokio::time::timeout(WAIT_MAX, stream.read(&mut [0; 16])).await.unwrap();
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
 }
@@ -315,7 +316,8 @@ async fn offer(server: &TestServer) -> Connection {
 
 /// The same while the folder of an earlier one may still be there.
 async fn offer_more(server: &TestServer) -> Connection {
-    let connection = Connection::open(&server.address.to_string(), &hello(Channel::Snapshot)).await.unwrap();
+    let connection =
+        Connection::open(&server.address.to_string(), &hello(Channel::Snapshot), &Connector::default()).await.unwrap();
     let files = vec![SnapshotFile { name: "file".into(), bytes: 4, crc32: crc32fast::hash(b"abcd") }];
     let offer = SnapshotOffer { vote: Vote::new_committed(3, FIRST), meta: meta(), files };
     call(&connection, Call::SnapshotBegin(Box::new(offer))).await.unwrap();
@@ -372,7 +374,8 @@ async fn a_torn_transfer_leaves_nothing_behind() {
 async fn a_manifest_that_names_a_file_elsewhere_is_refused() {
     let peer = TestPeer::willing();
     let server = TestServer::start(peer.clone()).await;
-    let connection = Connection::open(&server.address.to_string(), &hello(Channel::Snapshot)).await.unwrap();
+    let connection =
+        Connection::open(&server.address.to_string(), &hello(Channel::Snapshot), &Connector::default()).await.unwrap();
     let files = vec![SnapshotFile { name: "../outside".into(), bytes: 4, crc32: 0 }];
     let offer = SnapshotOffer { vote: Vote::new_committed(3, FIRST), meta: meta(), files };
     let refused = call(&connection, Call::SnapshotBegin(Box::new(offer))).await;

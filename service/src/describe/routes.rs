@@ -60,6 +60,12 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         Routes { router: self.router.with_state(state), paths: self.paths, named: self.named }
     }
 
+    /// Puts something around the routes that are here now, such as a check of who asks.
+    #[must_use]
+    pub fn wrapped(self, wrap: impl FnOnce(Router<S>) -> Router<S>) -> Self {
+        Self { router: wrap(self.router), paths: self.paths, named: self.named }
+    }
+
     /// Takes other routes.
     #[must_use]
     pub fn merge(mut self, other: Self) -> Self {

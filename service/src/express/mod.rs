@@ -61,11 +61,12 @@ pub(crate) enum Left {
 }
 
 /// Serves a connection until it closes, `shutdown`, or a request that is not for the express way. A connection that
-/// sends nothing, or takes nothing, for `idle_timeout` is closed.
+/// sends nothing for `idle_timeout`, or has not taken an answer after `write_timeout`, is closed.
 pub(crate) async fn serve<S, E>(
     stream: &mut S,
     routes: &E,
     idle_timeout: Duration,
+    write_timeout: Duration,
     shutdown: &CancellationToken,
 ) -> io::Result<Left>
 where
@@ -109,7 +110,12 @@ where
             }
             let is_last = shutdown.is_cancelled();
             writer::write(response, &id, is_last, &mut answer).await?;
-            timeout(idle_timeout, stream.write_all(&answer)).await??;
+            let written = async {
+                stream.write_all(&answer).await?;
+                // With TLS, what was written may still be on its way to the socket.
+                stream.flush().await
+            };
+            timeout(write_timeout, written).await??;
             answer.clear();
             if is_last {
                 return Ok(Left::Closed);

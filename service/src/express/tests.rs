@@ -29,7 +29,7 @@ async fn exchange(bytes: &[u8]) -> (String, Left) {
     let (mut client, mut server): (DuplexStream, _) = duplex(64 * 1024);
     client.write_all(bytes).await.unwrap();
     client.shutdown().await.unwrap();
-    let left = serve(&mut server, &Echo, PATIENCE, &CancellationToken::new()).await.unwrap();
+    let left = serve(&mut server, &Echo, PATIENCE, PATIENCE, &CancellationToken::new()).await.unwrap();
     drop(server);
     let mut answers = String::new();
     client.read_to_string(&mut answers).await.unwrap();
@@ -126,9 +126,9 @@ async fn a_stop_closes_idle_connections_and_announces_the_last_answer() {
     let stop = CancellationToken::new();
     stop.cancel();
     let (mut client, mut server) = duplex(1024);
-    assert_eq!(serve(&mut server, &Echo, PATIENCE, &stop).await.unwrap(), Left::Closed);
+    assert_eq!(serve(&mut server, &Echo, PATIENCE, PATIENCE, &stop).await.unwrap(), Left::Closed);
     client.write_all(&get("")).await.unwrap();
-    assert_eq!(serve(&mut server, &Echo, PATIENCE, &stop).await.unwrap(), Left::Closed);
+    assert_eq!(serve(&mut server, &Echo, PATIENCE, PATIENCE, &stop).await.unwrap(), Left::Closed);
     drop(server);
     let mut answer = String::new();
     client.read_to_string(&mut answer).await.unwrap();
@@ -138,6 +138,6 @@ async fn a_stop_closes_idle_connections_and_announces_the_last_answer() {
 #[tokio::test]
 async fn a_silent_connection_is_closed_after_its_time() {
     let (_client, mut server) = duplex(1024);
-    let left = serve(&mut server, &Echo, Duration::from_millis(1), &CancellationToken::new()).await.unwrap();
+    let left = serve(&mut server, &Echo, Duration::from_millis(1), PATIENCE, &CancellationToken::new()).await.unwrap();
     assert_eq!(left, Left::Closed);
 }
