@@ -184,6 +184,10 @@ metric_table! {
         CONNECTIONS: gauge_named "bazaar_http_connections" "Open HTTP connections, over all listeners of the process.";
         REFUSED_CONNECTIONS: counter_named "bazaar_http_refused_connections_total"
             "Connections refused because a listener has as many as it may.";
+        AUTH_REFUSALS: counter_named "bazaar_auth_refusals_total" ["kind"]
+            "Requests refused for their token: unauthenticated, forbidden.";
+        CERTIFICATE_NOT_AFTER: gauge_named "bazaar_tls_certificate_not_after_seconds" ["file"]
+            "When a certificate in use expires, in seconds since 1970.";
         EXPRESS_REQUESTS: counter_named "bazaar_express_requests_total"
             "Requests answered on the express way (ADR 0009); 0 where there is none. The others went through the HTTP server, as all do at log level debug.";
         SUPPRESSED_LOG_LINES: counter_named "bazaar_suppressed_log_lines_total"

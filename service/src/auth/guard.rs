@@ -10,10 +10,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bazaar_domain::{ApiError, KeyScope, TradeFate};
-use metrics::counter;
 
 use super::{Auth, tokens::Permission};
 use crate::ApiFailure;
+use crate::meters::AUTH_REFUSALS;
 
 /// Whose token a request was sent with; nobody's, if nobody is asked or reads are for all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +67,6 @@ impl Auth {
 }
 
 fn refused(error: ApiError, is_change: bool) -> Response {
-    counter!("bazaar_auth_refusals_total", "kind" => error.kind.as_str()).increment(1);
+    AUTH_REFUSALS.counter_of(&[error.kind.as_str()]).increment(1);
     ApiFailure(if is_change { error.with_outcome(TradeFate::NotApplied) } else { error }).into_response()
 }

@@ -109,6 +109,8 @@ fn kind(kinds: &[ErrorKind]) -> Described {
 fn message(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidRequest => "a quantity is a whole number from 1 to 1000000000",
+        ErrorKind::Unauthenticated => "this needs a token",
+        ErrorKind::Forbidden => "this token does not permit it",
         ErrorKind::NotFound => "no such path; docs/http.md lists them",
         ErrorKind::MethodNotAllowed => "this path does not take that method",
         ErrorKind::PayloadTooLarge => "the body is larger than 16384 bytes",

@@ -31,7 +31,10 @@ pub struct Operation {
 impl Operation {
     /// An operation of a name, in a group, with one line about it.
     pub fn new(id: &str, group: &str, summary: &str) -> Self {
-        let kinds = vec![ErrorKind::MethodNotAllowed, ErrorKind::HeaderTooLarge, ErrorKind::Internal];
+        // Whether a token or a certificate is asked for is the configuration's choice.
+        let refusals = [ErrorKind::Unauthenticated, ErrorKind::Forbidden];
+        let kinds = [ErrorKind::MethodNotAllowed, ErrorKind::HeaderTooLarge, ErrorKind::Internal];
+        let kinds = refusals.into_iter().chain(kinds).collect();
         Self {
             builder: OperationBuilder::new().operation_id(Some(id)).tag(group).summary(Some(summary)),
             answers: BTreeMap::new(),

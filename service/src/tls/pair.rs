@@ -6,7 +6,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use metrics::gauge;
 use rustls::{
     SignatureScheme,
     client::ResolvesClientCert,
@@ -15,6 +14,7 @@ use rustls::{
 };
 
 use super::{Identity, expiry, pem, provider};
+use crate::meters::CERTIFICATE_NOT_AFTER;
 
 /// From so long before a certificate's end its process says so.
 const EXPIRY_WARNING: Duration = Duration::from_secs(30 * 24 * 3_600);
@@ -76,7 +76,8 @@ impl Pair {
 fn certified(certificate: &str, key: &str, [chain, key_content]: &[Vec<u8>; 2]) -> Result<CertifiedKey> {
     let (chain, private) = (pem::certificates(certificate, chain)?, pem::key(key, key_content)?);
     let not_after = expiry::not_after(&chain[0]).with_context(|| format!("{certificate} is damaged"))?;
-    gauge!("bazaar_tls_certificate_not_after_seconds", "file" => certificate.to_owned())
+    CERTIFICATE_NOT_AFTER
+        .gauge_of(&[certificate])
         .set(not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64());
     if not_after < SystemTime::now() + EXPIRY_WARNING {
         tracing::warn!(certificate, "this certificate expires within 30 days or has expired; see: bazaar certs show");
