@@ -10,7 +10,7 @@ use crate::{cli::Cli, exit::Exit};
 /// Shown below the list of commands.
 const EXAMPLES: &str = "\
 Examples:
-  bazaar tour                           a guided tour of the running cluster, in a few minutes
+  bazaar tour                           a guided tour of the running cluster
   bazaar stocks                         all stocks, with what is left of each
   bazaar trade buy GameStart 3          buy, and print the order's number
   bazaar orders --follow                every order from now on, as it is made

@@ -103,7 +103,7 @@ fn choices(arg: &Arg) -> String {
     let values = arg.get_possible_values();
     let names: Vec<String> = values.iter().map(|value| format!("`{}`", value.get_name())).collect();
     let is_listed = arg.get_action().takes_values() && !names.is_empty();
-    if is_listed { format!(" One of {}.", names.join(", ")) } else { String::new() }
+    if is_listed { format!("; one of {}", names.join(", ")) } else { String::new() }
 }
 
 /// A text inside a table.

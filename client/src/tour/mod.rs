@@ -45,7 +45,7 @@ const QUANTITY_NEEDED: u64 = 100;
 const EXAMPLES: &str = "\
 Examples:
   bazaar tour                                with a pause before each chapter
-  bazaar tour --yes                          without pauses; about half a minute
+  bazaar tour --yes                          without pauses
   bazaar tour --yes --data /tmp/my-cluster --config my-cluster.toml
   bazaar tour --yes --output json            the story on standard error, the result as JSON
 
