@@ -90,7 +90,7 @@ pub(crate) fn check_exposure(listener: &TcpListener, what: &str, config: &Cluste
              ('bazaar certs init' makes what it needs), or say --insecure if something else protects it"
         );
     }
-    tracing::warn!(%address, "{what} can be reached by others, and nothing is encrypted or checked (--insecure)");
+    tracing::warn!(%address, "{what} can be reached by others, and speaks in the clear (--insecure)");
     Ok(())
 }
 

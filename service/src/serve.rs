@@ -9,7 +9,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
 };
@@ -30,6 +30,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Most connections that are told "overloaded" at a time; past that they are closed without a word.
 const REFUSALS_MAX: usize = 256;
+/// Most that is read of what a connection sent that is closed.
+const UNREAD_BYTES_MAX: u64 = 64 * 1024;
 /// How long a connection that is closed may take to hear why.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 /// What somebody is told who speaks plain HTTP where TLS is wanted.
@@ -250,7 +252,9 @@ async fn refuse(stream: TcpStream, _permit: OwnedSemaphorePermit) {
 async fn say_and_close(mut stream: TcpStream, words: &[u8]) {
     let said = async {
         stream.write_all(words).await?;
-        stream.shutdown().await
+        stream.shutdown().await?;
+        // A connection that is closed with something unread is reset, and the words could be lost with it.
+        tokio::io::copy(&mut (&mut stream).take(UNREAD_BYTES_MAX), &mut tokio::io::sink()).await
     };
     let _ = tokio::time::timeout(LAST_WORDS_TIMEOUT, said).await;
 }

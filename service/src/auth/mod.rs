@@ -11,7 +11,10 @@ use bazaar_domain::{ErrorKind, KeyScope, config::AuthConfig};
 
 pub use self::guard::Sender;
 use self::tokens::{Permission, Tokens};
-use crate::{ApiFailure, reload};
+use crate::{
+    ApiFailure,
+    reload::{self, Reload},
+};
 
 /// What a process asks of tokens; cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +43,13 @@ impl Auth {
         let tokens = Arc::new(tokens);
         reload::keep_fresh(&tokens).context("SIGHUP cannot be handled")?;
         Ok(Self(Some(tokens)))
+    }
+
+    /// Reads the file again now. What is wrong with it is logged, and the tokens in use stay.
+    pub fn reload(&self) {
+        if let Some(tokens) = &self.0 {
+            tokens.reload();
+        }
     }
 
     /// Whether anybody is asked for a token.
@@ -86,8 +96,7 @@ fn parse(file: &str, content: &str) -> Result<Tokens> {
     Tokens::parse(content).with_context(|| format!("the tokens {file} are wrong"))
 }
 
-impl reload::Reload for TokensFile {
-    /// What is wrong is logged, and the tokens in use stay.
+impl Reload for TokensFile {
     fn reload(&self) {
         let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
         match read(&self.file) {
@@ -104,6 +113,3 @@ impl reload::Reload for TokensFile {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

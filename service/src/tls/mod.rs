@@ -14,8 +14,6 @@ mod pair;
 mod peer;
 mod pem;
 mod stream;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 
@@ -36,7 +34,10 @@ pub use self::{
     peer::{Peer, only},
     stream::Stream,
 };
-use crate::{Caller, reload};
+use crate::{
+    Caller,
+    reload::{self, Reload},
+};
 
 /// The cryptography of all TLS here.
 fn provider() -> Arc<CryptoProvider> {
@@ -101,6 +102,13 @@ impl Tls {
         Ok(Self(Some(files)))
     }
 
+    /// Reads all files again now. What is wrong with one is logged, and what is in use stays.
+    pub fn reload(&self) {
+        if let Some(files) = &self.0 {
+            files.reload();
+        }
+    }
+
     /// A door for our own processes and operators: with TLS, they must show a certificate of the authority.
     pub fn internal(&self, listener: TcpListener) -> Door {
         let Some(files) = &self.0 else { return listener.into() };
@@ -127,7 +135,7 @@ impl Tls {
     }
 }
 
-impl reload::Reload for Files {
+impl Reload for Files {
     fn reload(&self) {
         self.authority.reload();
         self.own.reload();

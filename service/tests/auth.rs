@@ -1,10 +1,14 @@
+//! Tokens: what each permits, and what is none.
+
 use std::fs;
 
-use axum::http::HeaderValue;
+use axum::http::{HeaderMap, HeaderValue, header};
+use bazaar_domain::{ErrorKind, config::AuthConfig};
+use bazaar_service::{
+    Auth,
+    auth::tokens::{self, Permission, Tokens},
+};
 use tempfile::TempDir;
-
-use super::*;
-use crate::reload::Reload as _;
 
 const TRADER: &str = "of-the-trader";
 const READER: &str = "of-the-reader";
@@ -83,7 +87,7 @@ async fn a_changed_file_counts_unless_it_is_wrong() {
     let reader = format!("Bearer {READER}");
     let again = |text: String| {
         fs::write(&file, text).unwrap();
-        auth.0.as_ref().unwrap().reload();
+        auth.reload();
         checked(&auth, &[&reader], Permission::Read)
     };
     assert!(again("[[token]]\nname = 1".into()).is_ok(), "the old tokens stay");

@@ -1,17 +1,21 @@
+//! Doors with locks: who comes in, whom our processes take for what, and files that are replaced.
+
 use std::{fs, time::Duration};
 
 use axum::{Router, routing::get};
+use bazaar_domain::config::TlsConfig;
+use bazaar_service::{
+    CallError, HttpLimits, Tls, serve,
+    tls::{Connector, Identity, only},
+};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-
-use super::*;
-use crate::{HttpLimits, serve};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -118,7 +122,7 @@ async fn without_a_certificate_of_the_authority_nobody_comes_in() {
     assert!(asked(&folder.connector(Some(forged.clone())), &served, "/look").await.is_err());
     // Nor does anybody who is careful talk to a process of another authority.
     let error = asked(&other.connector(Some(forged)), &served, "/look").await.unwrap_err();
-    assert!(matches!(crate::CallError::from(error), crate::CallError::Untrusted(why) if why.contains("UnknownIssuer")));
+    assert!(matches!(CallError::from(error), CallError::Untrusted(why) if why.contains("UnknownIssuer")));
 }
 
 #[tokio::test]
@@ -185,24 +189,23 @@ async fn files_are_replaced_under_open_connections_and_broken_ones_are_not_taken
     let folder = Folder::new();
     folder.sign_catalog();
     let served = served(&folder).await;
-    let files = served.tls.0.as_ref().unwrap();
     let connector = folder.connector(Some(folder.sign("operator", &["operator.bazaar.internal"])));
     let caller = connector.caller();
     let look = async || caller.http().get(caller.url(&served.address, "/look")).send().await.unwrap().status();
     assert_eq!(look().await, 200);
     // Certificate and key are written one after the other: between the two they do not fit.
     fs::write(folder.file("catalog.key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
-    reload::Reload::reload(files.as_ref());
+    served.tls.reload();
     assert!(asked(&connector, &served, "/look").await.is_ok(), "the old pair is in use");
     folder.sign("catalog", &["catalog.bazaar.internal", "127.0.0.2"]);
-    reload::Reload::reload(files.as_ref());
+    served.tls.reload();
     assert_eq!(look().await, 200, "an open connection stays");
     assert!(asked(&connector, &served, "/look").await.is_err(), "a new one sees the new certificate");
     // With the authority goes whoever it signed.
     folder.sign_catalog();
     let other = Folder::new();
     fs::copy(other.file("authority.pem"), folder.file("authority.pem")).unwrap();
-    reload::Reload::reload(files.as_ref());
+    served.tls.reload();
     assert!(asked(&connector, &served, "/look").await.is_err());
 }
 
