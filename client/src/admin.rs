@@ -6,6 +6,7 @@ use bazaar_domain::{
     Address, Cents, ReplicaId, StockName,
     api::{Data, DigestView, Health, MemberChange, Members, ServiceAddress, StockView},
     config::ReplicaConfig,
+    gap::Event,
 };
 use bazaar_service::Caller;
 use reqwest::Response;
@@ -75,17 +76,6 @@ pub struct LogEntry {
     /// What it carries.
     #[serde(default)]
     pub items: Vec<Value>,
-}
-
-/// An event in a replica's `GET /admin/raft`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Event {
-    /// When, in milliseconds since 1970.
-    pub unix_ms: u64,
-    /// In which term.
-    pub term: u64,
-    /// What happened, in words.
-    pub what: String,
 }
 
 #[derive(Deserialize)]
