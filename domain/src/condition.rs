@@ -178,7 +178,7 @@ fn role(health: &Health) -> String {
 
 #[cfg(test)]
 mod tests {
-    use bazaar_domain::api::ServiceAddress;
+    use crate::api::ServiceAddress;
 
     use super::*;
 

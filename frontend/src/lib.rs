@@ -11,6 +11,7 @@ mod internal;
 mod lease;
 mod legacy;
 mod lookup;
+mod ui;
 
 use std::{path::Path, sync::Arc};
 
@@ -20,6 +21,7 @@ use bazaar_service::{Caller, Clock, HttpLimits, ended_early, http::metrics_handl
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::ui::control::Playground;
 use crate::{
     cache_log::CacheLog,
     catalog::Catalog,
@@ -27,6 +29,7 @@ use crate::{
     http::{App, Timings, express::PublicExpress},
     lease::LeaseKeeper,
     lookup::Lookups,
+    ui::Ui,
 };
 
 /// The frontend's bound listeners.
@@ -45,6 +48,19 @@ pub struct Listeners {
 /// # Errors
 /// If the cache log cannot be opened, or a listener has no address.
 pub async fn run(listeners: Listeners, config: Arc<ClusterConfig>, shutdown: CancellationToken) -> Result<()> {
+    run_in(None, listeners, config, shutdown).await
+}
+
+/// As [`run`]; in a playground, the page can kill and restart processes.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_in(
+    playground: Option<Playground>,
+    listeners: Listeners,
+    config: Arc<ClusterConfig>,
+    shutdown: CancellationToken,
+) -> Result<()> {
     // Meters that are made before the registry would count nowhere.
     metrics_handle();
     let clock = Clock::start();
@@ -62,7 +78,8 @@ pub async fn run(listeners: Listeners, config: Arc<ClusterConfig>, shutdown: Can
     let public_limits = HttpLimits { connections_max: config.frontend.connections_max, ..HttpLimits::default() };
     let limits = HttpLimits::default();
     let express = PublicExpress(Arc::clone(&app));
-    let public_routes = http::public_routes(Arc::clone(&app));
+    let ui = config.frontend.ui.then(|| Ui::start(Arc::clone(&app), &config, playground, shutdown.clone()));
+    let public_routes = http::public_routes(Arc::clone(&app), ui);
     let public = serve_express(listeners.public, express, public_routes, public_limits, shutdown.clone());
     let internal = serve(listeners.internal, internal::routes(Arc::clone(&app)), limits, shutdown.clone());
     let admin = serve(listeners.admin, http::admin_routes(app), limits, shutdown.clone());

@@ -117,6 +117,9 @@ struct LogQuery {
     after: Option<u64>,
     #[serde(default)]
     limit: Option<usize>,
+    /// Counts the items of each entry instead of showing them: those who draw the log ask every second.
+    #[serde(default)]
+    brief: bool,
 }
 
 async fn log(State(node): Shared, Query(query): Query<LogQuery>) -> Answer {
@@ -130,10 +133,10 @@ async fn log(State(node): Shared, Query(query): Query<LogQuery>) -> Answer {
         .map_err(std::io::Error::other)
         .and_then(|result| result)
         .map_err(|error| ApiFailure::new(ErrorKind::Internal, error.to_string()))?;
-    data(entries.iter().map(decoded).collect::<Result<Vec<Value>, ApiFailure>>()?.into())
+    data(entries.iter().map(|entry| decoded(entry, query.brief)).collect::<Result<Vec<Value>, ApiFailure>>()?.into())
 }
 
-fn decoded(entry: &Entry) -> Result<Value, ApiFailure> {
+fn decoded(entry: &Entry, brief: bool) -> Result<Value, ApiFailure> {
     let (kind, items) = match &entry.payload {
         EntryPayload::Blank => ("blank", json!([])),
         EntryPayload::Membership(membership) => {
@@ -141,12 +144,19 @@ fn decoded(entry: &Entry) -> Result<Value, ApiFailure> {
         }
         EntryPayload::Normal(command) => {
             match command.decode().map_err(|error| ApiFailure::new(ErrorKind::Internal, error.to_string()))? {
+                Command::Trades(trades) if brief => ("trades", json!(trades.len())),
+                Command::Listings(listings) if brief => ("listings", json!(listings.len())),
                 Command::Trades(trades) => ("trades", json!(trades)),
                 Command::Listings(listings) => ("listings", json!(listings)),
             }
         }
     };
-    Ok(json!({ "index": entry.log_id.index, "term": entry.log_id.leader_id.term, "kind": kind, "items": items }))
+    let (index, term) = (entry.log_id.index, entry.log_id.leader_id.term);
+    if brief {
+        let count = items.as_array().map_or(items.clone(), |items| json!(items.len()));
+        return Ok(json!({ "index": index, "term": term, "kind": kind, "count": count }));
+    }
+    Ok(json!({ "index": index, "term": term, "kind": kind, "items": items }))
 }
 
 #[derive(Deserialize)]

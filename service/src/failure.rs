@@ -41,8 +41,14 @@ impl From<InvalidWord> for ApiFailure {
     }
 }
 
+/// Counts an error by its kind: every one that a listener of this process answers, alone or as a part of a batch.
+pub fn count_error(kind: ErrorKind) {
+    metrics::counter!("bazaar_errors_total", "kind" => kind.as_str()).increment(1);
+}
+
 impl IntoResponse for ApiFailure {
     fn into_response(self) -> Response {
+        count_error(self.0.kind);
         let body = serde_json::to_vec(&ErrorBody { error: self.0.clone() }).expect("an error is plain JSON");
         let mut response = with_status(&self.0, "application/json", body);
         // The edge layer (see `http::edge`) finds the error here when the client asked for RFC 9457.

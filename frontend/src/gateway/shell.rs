@@ -7,7 +7,7 @@ use std::{
 };
 
 use bazaar_domain::{
-    ApiError, ReplicaId,
+    ApiError, Moment, ReplicaId,
     api::{Data, Health, Role},
     config::ClusterConfig,
     internal::{OrderReadAnswer, SubmitTrades, Submitted},
@@ -20,8 +20,9 @@ use tokio::{
 };
 
 use super::{
-    Submission,
+    SharedSeen, Submission, locked,
     machine::{Machine, Settings},
+    outages::{Outages, Sight},
     words::{Answer, Effect, Event, Reply, Request, WorkId},
 };
 
@@ -74,11 +75,13 @@ pub(super) struct Shell {
     /// Probes and calls under way. Bounded by the machine.
     tasks: JoinSet<Event>,
     leader: Option<ReplicaId>,
+    outages: Outages,
+    seen: SharedSeen,
     meters: Meters,
 }
 
 impl Shell {
-    pub(super) fn new(config: &ClusterConfig, caller: Caller, clock: Clock) -> Self {
+    pub(super) fn new(config: &ClusterConfig, caller: Caller, clock: Clock, seen: SharedSeen) -> Self {
         let settings = Settings {
             replicas: config.replicas.iter().map(|replica| replica.id).collect(),
             trade_deadline: Duration::from_millis(config.frontend.trade_deadline_ms),
@@ -103,6 +106,8 @@ impl Shell {
             next_work: 0,
             tasks: JoinSet::new(),
             leader: None,
+            outages: Outages::default(),
+            seen,
             meters,
         }
     }
@@ -128,11 +133,14 @@ impl Shell {
             };
             self.note(&event);
             self.learn(&event);
-            let effects = self.machine.step(event, self.clock.now());
+            let sight = self.sight(&event);
+            let now = self.clock.now();
+            let effects = self.machine.step(event, now);
             for effect in effects {
                 self.perform(effect);
             }
             self.note_leader();
+            self.show(now, sight);
         }
     }
 
@@ -245,6 +253,25 @@ impl Shell {
         if let Event::CallDone { result: Err(error), .. } = event {
             self.meters.failed_calls.increment(1);
             tracing::debug!(%error, leader = self.leader, "a request to the order leader failed and is sent again");
+        }
+    }
+
+    fn sight(&self, event: &Event) -> Sight {
+        match event {
+            Event::CallDone { result: Ok(Reply::Decisions(_)), .. } => Sight::Answer,
+            Event::CallDone { result: Ok(Reply::Reads(_)), .. } => Sight::Contact,
+            Event::ProbeDone { result: Ok(health), .. } if Some(health.id) == self.leader => Sight::Contact,
+            _ => Sight::Nothing,
+        }
+    }
+
+    /// Shows what is new about the way to the leader to those who look on.
+    fn show(&mut self, now: Moment, sight: Sight) {
+        let (leader, tally) = (self.machine.leader(), self.machine.tally());
+        if self.outages.observe(now, sight, leader, || self.machine.waiting_since(), tally) {
+            let mut seen = locked(&self.seen);
+            seen.leader = leader;
+            seen.outages = self.outages.all().copied().collect();
         }
     }
 

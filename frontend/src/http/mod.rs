@@ -25,7 +25,13 @@ pub(crate) use self::{
     orders::one_order,
     stocks::{ConsistencyQuery, answer_stock, look_up, stock_response},
 };
-use crate::{catalog::Catalog, gateway::Gateway, legacy, lookup::Lookups};
+use crate::{
+    catalog::Catalog,
+    gateway::Gateway,
+    legacy,
+    lookup::Lookups,
+    ui::{self, Ui},
+};
 
 /// What the handlers work with.
 pub(crate) struct App {
@@ -81,8 +87,8 @@ impl Drop for Timer<'_> {
     }
 }
 
-/// The routes of the public listener.
-pub(crate) fn public_routes(app: Arc<App>) -> Router {
+/// The routes of the public listener, with the page if it is switched on.
+pub(crate) fn public_routes(app: Arc<App>, ui: Option<Arc<Ui>>) -> Router {
     let routes = Router::new()
         .route("/stocks", get(stocks::list))
         .route("/stocks/{name}", get(stocks::one))
@@ -95,7 +101,8 @@ pub(crate) fn public_routes(app: Arc<App>) -> Router {
         .route("/leader", get(probes::leader))
         .route("/readyz", get(probes::readyz))
         .with_state(app);
-    http::edge(routes.merge(http::liveness()))
+    let page = ui.map(ui::routes).unwrap_or_default();
+    http::edge(routes.merge(page).merge(http::liveness()))
 }
 
 /// The routes of the admin listener.

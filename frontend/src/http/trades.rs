@@ -15,6 +15,7 @@ use bazaar_domain::{
 };
 use bazaar_service::{
     ApiFailure, Payload,
+    failure::count_error,
     payload::{accept_media_type, parse_json},
 };
 use serde::de::DeserializeOwned;
@@ -152,7 +153,9 @@ async fn trade_batch(app: &App, request: Request) -> Result<Response, ApiFailure
         quantity: order.quantity,
     });
     let decisions = app.gateway.batch(trades.collect()).await?;
-    let answers: Vec<BatchAnswer> = decisions.iter().map(|decision| trade_answer(decision).1.into()).collect();
+    let answers = decisions.iter().map(|decision| trade_answer(decision).1);
+    let counted = answers.map(|answer| answer.inspect_err(|error| count_error(error.kind)));
+    let answers: Vec<BatchAnswer> = counted.map(BatchAnswer::from).collect();
     Ok(json(StatusCode::OK, &Data { data: answers }))
 }
 
