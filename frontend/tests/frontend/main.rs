@@ -8,3 +8,4 @@ mod older_forms;
 mod orders;
 mod stocks;
 mod trades;
+mod ui;
