@@ -30,6 +30,9 @@ const LOOK_TIMEOUT: Duration = Duration::from_millis(400);
 /// How long a replica may take to show what is inside.
 const INSIDE_TIMEOUT: Duration = Duration::from_millis(800);
 
+/// Events kept of each replica: enough for the failovers that are shown, and fewer than a replica remembers.
+const EVENTS_KEPT_MAX: usize = 200;
+
 /// Where a replica is looked at.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
@@ -154,7 +157,8 @@ impl Collector {
             self.get::<DigestView>(&urls[2], INSIDE_TIMEOUT),
         )
         .await;
-        if let Ok(inside) = inside {
+        if let Ok(mut inside) = inside {
+            inside.events.drain(..inside.events.len().saturating_sub(EVENTS_KEPT_MAX));
             look.inside = Some(inside);
         }
         if let Ok(entries) = entries {

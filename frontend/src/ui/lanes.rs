@@ -113,8 +113,8 @@ mod tests {
         assert_eq!((lanes.first, lanes.last), (11, 40));
         assert!(lanes.lanes.iter().all(|lane| lane.cells.len() == 30));
         let indexes = |lane: usize| lanes.lanes[lane].cells.iter().flatten().map(|cell| cell.entry.index);
-        assert_eq!((indexes(0).next(), indexes(0).last()), (Some(11), Some(38)));
-        assert_eq!(indexes(1).last(), Some(40));
+        assert_eq!((indexes(0).next(), indexes(0).next_back()), (Some(11), Some(38)));
+        assert_eq!(indexes(1).next_back(), Some(40));
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// The healths, as far as they are known, for the sentence about the cluster.
+    /// The replica that leads and takes trades.
     pub(crate) fn leader(&self) -> Option<&ReplicaLook> {
         self.replicas.iter().filter(|replica| replica.leads()).max_by_key(|replica| replica.term())
     }
