@@ -148,7 +148,10 @@ impl Collector {
         let after = entries_after(health.last_log_index.unwrap_or(0), &look);
         let urls = [
             format!("{admin}/raft"),
-            format!("{admin}/log?after={after}&limit={LANE_ENTRIES}&brief=true"),
+            format!(
+                "{admin}/log?{}limit={LANE_ENTRIES}&brief=true",
+                after.map(|after| format!("after={after}&")).unwrap_or_default()
+            ),
             format!("{admin}/digest?number={number}"),
         ];
         let (inside, entries, digest) = join3(
@@ -214,16 +217,17 @@ fn seen(outage: &Outage, wall: impl Fn(Moment) -> f64) -> Seen {
     }
 }
 
-/// Entries up to here need not be asked for again: what is committed never changes.
-fn entries_after(last: u64, known: &ReplicaLook) -> u64 {
+/// Entries up to here need not be asked for again: what is committed never changes. None if the log is wanted from its
+/// beginning.
+fn entries_after(last: u64, known: &ReplicaLook) -> Option<u64> {
     let committed = known.inside.as_ref().and_then(|inside| Some(inside.log.committed?.index)).unwrap_or(0);
-    let newest_known = known.entries.keys().next_back().copied().unwrap_or(0);
-    last.saturating_sub(LANE_ENTRIES).max(committed.min(newest_known).min(last))
+    let settled = known.entries.keys().next_back().map(|newest| committed.min(*newest).min(last));
+    last.checked_sub(LANE_ENTRIES).max(settled)
 }
 
 /// Puts what a replica has behind an index in the place of what was known of it.
-fn put_entries(known: &mut BTreeMap<u64, EntryLook>, after: u64, entries: Vec<EntryLook>) {
-    known.retain(|index, _| *index <= after);
+fn put_entries(known: &mut BTreeMap<u64, EntryLook>, after: Option<u64>, entries: Vec<EntryLook>) {
+    known.retain(|index, _| after.is_some_and(|after| *index <= after));
     known.extend(entries.into_iter().map(|entry| (entry.index, entry)));
     while known.len() as u64 > LANE_ENTRIES {
         known.pop_first();
@@ -282,16 +286,19 @@ mod tests {
         let mut known = replica(1);
         known.entries = entries(11..=40, 7);
         known.inside.as_mut().unwrap().log.committed = Some(super::super::model::Position { index: 38 });
-        assert_eq!(entries_after(42, &known), 38);
+        assert_eq!(entries_after(42, &known), Some(38));
         // It was away for long, or it forgot its log.
-        assert_eq!(entries_after(500, &known), 470);
-        assert_eq!(entries_after(3, &known), 3);
+        assert_eq!(entries_after(500, &known), Some(470));
+        assert_eq!(entries_after(3, &known), Some(3));
+        // The first entry of a young log has index 0.
+        known.entries.clear();
+        assert_eq!((entries_after(12, &known), entries_after(42, &known)), (None, Some(12)));
     }
 
     #[test]
     fn an_entry_that_was_replaced_is_forgotten() {
         let mut known = entries(1..=40, 7);
-        put_entries(&mut known, 38, entries(39..=39, 8).into_values().collect());
+        put_entries(&mut known, Some(38), entries(39..=39, 8).into_values().collect());
         assert_eq!(known.len() as u64, LANE_ENTRIES);
         assert_eq!(known.last_key_value().map(|(index, entry)| (*index, entry.term)), Some((39, 8)));
     }
