@@ -147,7 +147,7 @@ fn follow(
 ) -> bool {
     let known = *outage;
     outage.count(tally, before);
-    if outage.first_answer.is_none() && outage.waited_from.is_none() {
+    if outage.found.is_none() && outage.waited_from.is_none() {
         outage.waited_from = waiting_since();
     }
     if outage.found.is_none() && leader.is_some() {
@@ -198,7 +198,18 @@ mod tests {
         outages.observe(at(500), Sight::Nothing, None, || None, Tally::default());
         outages.observe(at(510), Sight::Contact, Some(2), || None, Tally::default());
         assert_eq!(outages.all().next().unwrap().gap(), None);
-        // A trade long after is no part of it.
+        // Trades that come later wait for nothing that this change brought about.
+        outages.observe(at(600), Sight::Nothing, Some(2), || Some(at(599)), Tally::default());
+        outages.observe(at(601), Sight::Answer, Some(2), || None, Tally::default());
+        assert_eq!(outages.all().next().unwrap().gap(), None);
+    }
+
+    #[test]
+    fn a_trade_long_after_is_no_part_of_it() {
+        let mut outages = Outages::default();
+        outages.observe(at(10), Sight::Answer, Some(3), || None, Tally::default());
+        outages.observe(at(500), Sight::Nothing, None, || None, Tally::default());
+        outages.observe(at(510), Sight::Contact, Some(2), || None, Tally::default());
         outages.observe(at(9_000), Sight::Answer, Some(2), || Some(at(8_999)), Tally::default());
         assert_eq!(outages.all().next().unwrap().first_answer, None);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::{HeaderValue, StatusCode, header},
     middleware,
     response::{Html, IntoResponse, Response},
@@ -51,16 +51,20 @@ async fn page(State(ui): State<Arc<Ui>>) -> Html<String> {
 }
 
 /// `GET /ui/log/{replica}/{index}`: one log entry, decoded.
-async fn entry(State(ui): State<Arc<Ui>>, path: Path<(ReplicaId, u64)>) -> Response {
-    let Path((replica, index)) = path;
+async fn entry(
+    State(ui): State<Arc<Ui>>,
+    path: Result<Path<(ReplicaId, u64)>, PathRejection>,
+) -> Result<Response, ApiFailure> {
+    let Path((replica, index)) =
+        path.map_err(|_| ApiFailure::invalid("name a replica and a log index, both numbers"))?;
     let Some(admin) = ui.admin_of(replica) else {
-        return ApiFailure::new(ErrorKind::NotFound, format!("there is no replica {replica}")).into_response();
+        return Err(ApiFailure::new(ErrorKind::NotFound, format!("there is no replica {replica}")));
     };
-    match log_entry::fetch(&ui.caller, &admin, index).await {
+    Ok(match log_entry::fetch(&ui.caller, &admin, index).await {
         Ok(entry) => Html(render::entry_page(replica, index, Ok(&entry)).into_string()).into_response(),
         Err(why) => {
             let page = Html(render::entry_page(replica, index, Err(&why)).into_string());
             (StatusCode::BAD_GATEWAY, page).into_response()
         }
-    }
+    })
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::{
-    extract::{Query, State},
+    extract::State,
     http::HeaderMap,
     response::{
         IntoResponse, Response, Sse,
@@ -15,7 +15,7 @@ use axum::{
     },
 };
 use bazaar_domain::ErrorKind;
-use bazaar_service::ApiFailure;
+use bazaar_service::{ApiFailure, Query};
 use futures::{Stream, StreamExt, stream};
 use serde::Deserialize;
 

@@ -16,7 +16,7 @@ const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 /// A page's stream of events.
 struct Stream {
     answer: Response,
-    unread: String,
+    unread: Vec<u8>,
 }
 
 /// One event: its id and its message.
@@ -33,22 +33,23 @@ impl Stream {
             (answer.status().as_u16(), &answer.headers()["content-type"]),
             (200, &"text/event-stream".parse().unwrap())
         );
-        Self { answer, unread: String::new() }
+        Self { answer, unread: Vec::new() }
     }
 
     /// The next event that has data; nothing at the end of the stream.
     async fn next(&mut self) -> Option<Told> {
         loop {
-            while let Some((event, rest)) = self.unread.split_once("\n\n") {
+            while let Some(end) = self.unread.windows(2).position(|pair| pair == b"\n\n") {
+                let event: Vec<u8> = self.unread.drain(..end + 2).collect();
+                let event = std::str::from_utf8(&event).unwrap();
                 let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
                 let (id, data) = (field("id: "), field("data: "));
-                self.unread = rest.to_owned();
                 if let Some(data) = data {
                     return Some((id.unwrap(), serde_json::from_str(&data).unwrap()));
                 }
             }
             let chunk = tokio::time::timeout(PATIENCE, self.answer.chunk()).await.expect("news in time");
-            self.unread += std::str::from_utf8(&chunk.ok()??).unwrap();
+            self.unread.extend_from_slice(&chunk.ok()??);
         }
     }
 
@@ -164,6 +165,7 @@ async fn an_entry_of_a_replica_that_does_not_answer_is_said_to_be_unknown() {
     assert_eq!(entry.status, 502);
     assert!(entry.text.contains("the replica cannot be asked"), "{}", entry.text);
     assert_eq!(bazaar.get("/ui/log/9/5").await.status, 404);
+    assert_eq!(bazaar.get("/ui/log/1/last").await.kind(), "invalid_request");
 }
 
 /// A playground whose script says what it was told.

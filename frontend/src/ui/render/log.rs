@@ -1,5 +1,6 @@
 //! The log lanes, and one entry decoded.
 
+use bazaar_domain::condition::counted;
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -66,10 +67,9 @@ fn link(lane: &Lane, cell: &Cell, is_stop: bool) -> Markup {
     };
     let snapshot = if cell.is_snapshot { " snapshot" } else { "" };
     let begins = if cell.begins_term { " begins" } else { "" };
-    let kind = if entry.kind == "trades" || entry.kind == "listings" {
-        format!("{} {}", entry.count, entry.kind)
-    } else {
-        entry.kind.clone()
+    let kind = match entry.kind.strip_suffix('s') {
+        Some(item) => counted(entry.count, item),
+        None => entry.kind.clone(),
     };
     let words = format!(
         "entry {}, term {}, {kind}, {progress}{}",
@@ -105,7 +105,7 @@ pub(in crate::ui) fn entry_page(replica: u64, index: u64, entry: Result<&LogEntr
 fn decoded(entry: &LogEntry) -> Markup {
     let more = entry.items.len().saturating_sub(ITEMS_SHOWN);
     html! {
-        p { "Term " (entry.term) ", " (entry.kind) ", " (grouped(entry.items.len() as u64)) " items." }
+        p { "Term " (entry.term) ", " (entry.kind) ", " (counted(entry.items.len() as u64, "item")) "." }
         @if entry.items.is_empty() { p { "It carries nothing: a new leader commits such an entry to learn what is committed." } }
         @else {
             ol.items { @for item in entry.items.iter().take(ITEMS_SHOWN) { li { code { (item_text(item)) } } } }
@@ -137,7 +137,7 @@ mod tests {
         let html = lanes(&fixtures::view()).into_string();
         assert_eq!(html.matches("tabindex=\"0\"").count(), 3);
         assert_eq!(html.matches("tabindex=\"-1\"").count(), 3 * 29);
-        assert!(html.contains("aria-label=\"entry 40, term 7, 1 trades, applied\""), "{html}");
+        assert!(html.contains("aria-label=\"entry 40, term 7, 1 trade, applied\""), "{html}");
         assert!(html.contains("href=\"/ui/log/3/40\""));
     }
 
