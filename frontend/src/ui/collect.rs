@@ -64,6 +64,11 @@ impl Collector {
         Self { app, caller: Caller::new(), places: places.collect(), memory: BTreeMap::new(), meter: Meter::default() }
     }
 
+    /// The admin addresses of the replicas.
+    pub(crate) fn admins(&self) -> BTreeMap<ReplicaId, String> {
+        self.places.iter().map(|(id, place)| (*id, place.admin.clone())).collect()
+    }
+
     /// Nobody has looked for a while: rates over that time would say nothing.
     pub(crate) fn rested(&mut self) {
         self.meter.forget();

@@ -20,8 +20,9 @@ mod stream;
 mod traffic;
 
 use std::{
+    collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -67,7 +68,8 @@ pub(crate) struct Ui {
     /// When the cluster was looked at last.
     looked: watch::Sender<Option<Instant>>,
     caller: Caller,
-    config: Arc<ClusterConfig>,
+    /// Where the replicas can be asked for a log entry; members that the configuration does not name are learnt.
+    admins: Mutex<BTreeMap<ReplicaId, String>>,
     control: Option<Control>,
     shutdown: CancellationToken,
 }
@@ -76,10 +78,11 @@ impl Ui {
     /// The page of a frontend; its task ends with `shutdown`.
     pub(crate) fn start(
         app: Arc<App>,
-        config: &Arc<ClusterConfig>,
+        config: &ClusterConfig,
         playground: Option<Playground>,
         shutdown: CancellationToken,
     ) -> Arc<Self> {
+        let collector = Collector::new(app, config);
         let ui = Arc::new(Self {
             hub: Hub::new(rand::random()),
             watchers: AtomicUsize::new(0),
@@ -87,11 +90,10 @@ impl Ui {
             visit: Mutex::default(),
             looked: watch::Sender::new(None),
             caller: Caller::new(),
-            config: Arc::clone(config),
+            admins: Mutex::new(collector.admins()),
             control: playground.map(Control::new),
             shutdown: shutdown.clone(),
         });
-        let collector = Collector::new(app, config);
         let task = Arc::clone(&ui);
         tokio::spawn(async move {
             tokio::select! {
@@ -114,6 +116,7 @@ impl Ui {
                 let begun = Instant::now();
                 let view = collector.look().await;
                 self.hub.publish(render::parts(&view), news(before.as_ref(), &view));
+                *self.admins() = collector.admins();
                 self.looked.send_replace(Some(Instant::now()));
                 let pause = if is_eventful(&view) { LOOK_EVERY_IN_TROUBLE } else { LOOK_EVERY };
                 before = Some(view);
@@ -140,9 +143,8 @@ impl Ui {
         let _ = timeout(FRESH_WITHIN, self.looked.subscribe().wait_for(is_fresh)).await;
     }
 
-    /// The admin address of a replica of the configuration.
-    fn admin_of(&self, id: ReplicaId) -> Option<String> {
-        self.config.replica(id).ok().map(|replica| replica.admin.to_string())
+    fn admins(&self) -> MutexGuard<'_, BTreeMap<ReplicaId, String>> {
+        self.admins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

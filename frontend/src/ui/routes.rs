@@ -57,7 +57,8 @@ async fn entry(
 ) -> Result<Response, ApiFailure> {
     let Path((replica, index)) =
         path.map_err(|_| ApiFailure::invalid("name a replica and a log index, both numbers"))?;
-    let Some(admin) = ui.admin_of(replica) else {
+    let admin = ui.admins().get(&replica).cloned();
+    let Some(admin) = admin else {
         return Err(ApiFailure::new(ErrorKind::NotFound, format!("there is no replica {replica}")));
     };
     Ok(match log_entry::fetch(&ui.caller, &admin, index).await {
