@@ -31,9 +31,9 @@ pub(super) fn parts(view: &View) -> Vec<(&'static str, String)> {
 
 const SECTIONS: [(&str, &str); 6] = [
     ("topology", "Who talks to whom"),
+    ("failovers", "Failovers"),
     ("log", "Log"),
     ("replicas", "Replicas"),
-    ("failovers", "Failovers"),
     ("traffic", "Traffic of this frontend"),
     ("consistency", "Consistency"),
 ];
