@@ -210,12 +210,6 @@ impl Lane {
         self.tally
     }
 
-    /// The deadline of the oldest work that is not answered.
-    pub fn oldest_deadline(&self) -> Option<Moment> {
-        let sent = self.calls.values().filter_map(|call| call.units.first());
-        sent.chain(self.queue.front()).map(|unit| unit.deadline).min()
-    }
-
     fn count(&mut self, units: &[Unit], decisions: &[Decision]) {
         let newest = decisions.iter().rev().find_map(|decision| match decision {
             Decision::Fresh(Outcome::Accepted { number, .. }) => Some(*number),

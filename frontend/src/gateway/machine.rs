@@ -107,7 +107,7 @@ impl Machine {
 
     /// Since when the oldest trade has waited that is not answered.
     pub fn waiting_since(&self) -> Option<Moment> {
-        let deadline = self.trades.oldest_deadline()?;
+        let deadline = self.trades.next_deadline()?;
         Some(Moment::from_origin(deadline.since_origin().saturating_sub(self.trade_deadline)))
     }
 
