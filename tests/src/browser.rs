@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -28,8 +29,9 @@ pub struct Browser {
     /// Where the driver takes what WebDriver has no words for.
     session: String,
     http: reqwest::Client,
-    // After the session: killing it ends the browser.
-    _driver: Process,
+    /// The browser's own folder, which no other browser has.
+    profile: PathBuf,
+    driver: Process,
 }
 
 impl Browser {
@@ -45,12 +47,12 @@ impl Browser {
         let driver = driver.to_str().context("a path that is no text")?;
         let driver = Process::start(driver, ["--port=0"], &folder.join("chromedriver.log"))?;
         let port = wait_until("the driver says its port", || async { port(&driver.output()) }).await?;
-        let url = format!("http://127.0.0.1:{port}");
+        let (url, profile) = (format!("http://127.0.0.1:{port}"), folder.join("chromium"));
         let mut builder = ClientBuilder::new(HttpConnector::new());
-        let page = builder.capabilities(capabilities(&browser, folder)).connect(&url).await?;
+        let page = builder.capabilities(capabilities(&browser, &profile)).connect(&url).await?;
         let id = page.session_id().await?.context("a session has an id")?;
         let http = bazaar_service::tls::http_client().timeout(COMMAND_TIMEOUT).build()?;
-        Ok(Some(Self { page, session: format!("{url}/session/{id}"), http, _driver: driver }))
+        Ok(Some(Self { page, session: format!("{url}/session/{id}"), http, profile, driver }))
     }
 
     /// Goes to an address.
@@ -147,6 +149,29 @@ impl Browser {
     }
 }
 
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // A browser outlives a driver that is killed.
+        self.driver.kill();
+        for process in processes_with(&self.profile) {
+            let _ = Command::new("kill").args(["-KILL", &process]).status();
+        }
+    }
+}
+
+/// The ids of processes that were started with this path among their arguments.
+fn processes_with(path: &Path) -> Vec<String> {
+    let wanted = path.to_string_lossy();
+    let names = |argument: &[u8]| String::from_utf8_lossy(argument).ends_with(&*wanted);
+    let has_it = |id: &String| {
+        let arguments = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        arguments.split(|byte| *byte == 0).any(names)
+    };
+    let all = fs::read_dir("/proc").into_iter().flatten();
+    let ids = all.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    ids.filter(|id| id.bytes().all(|byte| byte.is_ascii_digit()) && has_it(id)).collect()
+}
+
 /// Where a program of this name is.
 fn program(name: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(name)).find(|file| file.is_file())
@@ -158,8 +183,8 @@ fn port(output: &str) -> Option<u16> {
     rest.split_once('.')?.0.parse().ok()
 }
 
-fn capabilities(browser: &Path, folder: &Path) -> Map<String, Value> {
-    let profile = format!("--user-data-dir={}", folder.join("chromium").display());
+fn capabilities(browser: &Path, profile: &Path) -> Map<String, Value> {
+    let profile = format!("--user-data-dir={}", profile.display());
     // Chromium has no sandbox for root, and none inside most containers; what it shows here is our own page.
     let arguments = json!(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", profile]);
     let mut wanted = Map::new();
