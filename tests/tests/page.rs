@@ -29,8 +29,9 @@ const PARTS: [&str; 7] = [
 
 /// A cluster and a browser that looks at it.
 struct Story {
-    cluster: Cluster,
+    // Before the cluster, whose folder holds its files.
     browser: Browser,
+    cluster: Cluster,
 }
 
 impl Story {
