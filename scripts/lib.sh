@@ -44,6 +44,10 @@ install_missing() {
   type -P kill >/dev/null || packages+=(procps)
   # The stories about networks make one of namespaces.
   case " $* " in *' iproute2 '*) type -P ip >/dev/null || packages+=(iproute2) ;; esac
+  # The stories about the page look at it in a browser.
+  case " $* " in *' chromium '*)
+    type -P chromium >/dev/null && type -P chromedriver >/dev/null || packages+=(chromium chromium-driver fonts-dejavu-core) ;;
+  esac
   install_packages "${packages[@]+"${packages[@]}"}"
   if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then
     PATH="$HOME/.cargo/bin:$PATH"

@@ -6,6 +6,7 @@ use bazaar_domain::{
     Address, Cents, ReplicaId, StockName,
     api::{Data, DigestView, FoundingStep, FoundingView, Health, MemberChange, Members, ServiceAddress, StockView},
     config::ReplicaConfig,
+    gap::Event,
 };
 use bazaar_order_raft::log_store::view::EntryView;
 use bazaar_service::Caller;
@@ -62,17 +63,6 @@ pub struct Inventory {
     pub log_index: u64,
     /// The stocks.
     pub stocks: Vec<KeptStock>,
-}
-
-/// An event in a replica's `GET /admin/raft`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Event {
-    /// When, in milliseconds since 1970.
-    pub unix_ms: u64,
-    /// In which term.
-    pub term: u64,
-    /// What happened, in words.
-    pub what: String,
 }
 
 #[derive(Deserialize)]

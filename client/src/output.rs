@@ -3,6 +3,7 @@
 use std::{fmt::Display, path::Path};
 
 use anyhow::{Context as _, Result};
+pub use bazaar_domain::condition::counted;
 use clap::ValueEnum;
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -88,13 +89,6 @@ pub fn verdict_cell(text: impl ToString, well: bool) -> Cell {
 /// A value, or a dash for none.
 pub fn or_dash<T: Display>(value: Option<T>) -> String {
     value.map_or_else(|| "-".into(), |value| value.to_string())
-}
-
-/// `1 order`, `2 orders`.
-pub fn counted(count: impl Into<u64>, noun: &str) -> String {
-    let count = count.into();
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
 }
 
 /// Makes the folder for results, unless it is there.

@@ -71,6 +71,8 @@ pub struct FrontendConfig {
     pub queued_trades_max: usize,
     /// Most connections at a time.
     pub connections_max: usize,
+    /// Whether the page `/ui` is served.
+    pub ui: bool,
 }
 
 impl Default for FrontendConfig {
@@ -87,6 +89,7 @@ impl Default for FrontendConfig {
             read_consistency: ReadConsistency::Strong,
             queued_trades_max: 65_536,
             connections_max: 20_000,
+            ui: true,
         }
     }
 }

@@ -13,6 +13,7 @@ mod legacy;
 mod lookup;
 pub mod meters;
 mod streams;
+mod ui;
 
 use std::{path::Path, sync::Arc};
 
@@ -22,6 +23,7 @@ use bazaar_service::{Auth, Clock, HttpLimits, Tls, ended_early, serve, serve_exp
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::ui::control::Playground;
 use crate::{
     cache_log::CacheLog,
     catalog::Catalog,
@@ -30,6 +32,7 @@ use crate::{
     lease::LeaseKeeper,
     lookup::Lookups,
     streams::Streams,
+    ui::Ui,
 };
 
 /// The frontend's bound listeners.
@@ -48,6 +51,19 @@ pub struct Listeners {
 /// # Errors
 /// If the cache log cannot be opened, a listener has no address, or the files of TLS do not serve.
 pub async fn run(listeners: Listeners, config: Arc<ClusterConfig>, shutdown: CancellationToken) -> Result<()> {
+    run_in(None, listeners, config, shutdown).await
+}
+
+/// As [`run`]; in a playground, the page can kill and restart processes.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_in(
+    playground: Option<Playground>,
+    listeners: Listeners,
+    config: Arc<ClusterConfig>,
+    shutdown: CancellationToken,
+) -> Result<()> {
     bazaar_service::meters::begin(&[meters::METRICS]);
     let tls = Tls::load(config.tls.as_ref(), Identity::Frontend)?;
     let auth = Auth::load(config.auth.as_ref())?;
@@ -68,7 +84,10 @@ pub async fn run(listeners: Listeners, config: Arc<ClusterConfig>, shutdown: Can
     let public_limits = HttpLimits { connections_max: config.frontend.connections_max, ..HttpLimits::default() };
     let limits = HttpLimits::default();
     let express = PublicExpress(Arc::clone(&app));
-    let public_routes = http::public_routes(Arc::clone(&app));
+    // A browser's page cannot bring a token along, and it shows every trade.
+    let has_page = config.frontend.ui && config.auth.is_none();
+    let ui = has_page.then(|| Ui::start(Arc::clone(&app), tls.caller(), &config, playground, shutdown.clone()));
+    let public_routes = http::public_routes(Arc::clone(&app), ui);
     let public = serve_express(tls.public(listeners.public), express, public_routes, public_limits, shutdown.clone());
     let internal_door = tls.internal(listeners.internal);
     let internal = serve(internal_door, internal::routes(Arc::clone(&app)), limits, shutdown.clone());

@@ -12,7 +12,7 @@ use bazaar_domain::{
     Address,
     config::{ClusterConfig, ReadConsistency},
 };
-use bazaar_frontend::{Listeners, run};
+use bazaar_frontend::{Listeners, Playground, run_in};
 use bazaar_service::{CommonArgs, bind, start::main_with};
 use clap::Parser;
 
@@ -58,20 +58,39 @@ struct Args {
     /// the catalog has, marked as stale.
     #[arg(long, env = "BAZAAR_FRONTEND_READ_CONSISTENCY", value_name = "CONSISTENCY")]
     read_consistency: Option<ReadConsistency>,
+    /// Whether the page /ui is served.
+    #[arg(long, env = "BAZAAR_FRONTEND_UI", value_name = "true|false")]
+    ui: Option<bool>,
+    /// The folder of the cluster, if the page may kill and restart its processes; 'scripts/cluster start --playground'
+    /// sets it.
+    #[arg(long, env = "BAZAAR_PLAYGROUND", value_name = "DIR", requires = "playground_script")]
+    playground: Option<PathBuf>,
+    /// The script with which it does so.
+    #[arg(long, env = "BAZAAR_PLAYGROUND_SCRIPT", value_name = "FILE")]
+    playground_script: Option<PathBuf>,
 }
 
 pub(crate) fn main() -> ExitCode {
     let args = Args::parse();
     main_with(&args.common, async |shutdown| {
         let config = configured(&args)?;
+        let playground = playground(&args, &config)?;
         let listeners = Listeners {
             public: bind(&config.frontend.public.into(), "the frontend's public listener", &config).await?,
             internal: bind(&config.frontend.internal.into(), "the frontend's internal listener", &config).await?,
             admin: bind(&config.frontend.admin.into(), "the frontend's admin listener", &config).await?,
         };
         tracing::info!(public = %config.frontend.public, "the frontend takes requests");
-        run(listeners, Arc::new(config), shutdown).await
+        run_in(playground, listeners, Arc::new(config), shutdown).await
     })
+}
+
+/// The cluster that the page may break, if it is one for that.
+fn playground(args: &Args, config: &ClusterConfig) -> Result<Option<Playground>> {
+    let (Some(data), Some(script)) = (&args.playground, &args.playground_script) else { return Ok(None) };
+    let public = config.frontend.public;
+    anyhow::ensure!(public.ip().is_loopback(), "a playground is for this machine only, and {public} is for others too");
+    Playground::open(script, data, &args.common.config).map(Some)
 }
 
 /// The configuration file with what flags and the environment override.
@@ -96,6 +115,7 @@ fn configured(args: &Args) -> Result<ClusterConfig> {
     part.cache_size = args.cache_size.unwrap_or(part.cache_size);
     part.health_check_interval_ms = args.health_check_interval_ms.unwrap_or(part.health_check_interval_ms);
     part.read_consistency = args.read_consistency.unwrap_or(part.read_consistency);
+    part.ui = args.ui.unwrap_or(part.ui);
     part.trade_deadline_ms = args.trade_deadline_ms.unwrap_or(part.trade_deadline_ms);
     Ok(config)
 }

@@ -10,7 +10,7 @@ metric_table! {
         ANSWERS: counter_named "bazaar_frontend_answers_total" ["class"]
             "Answers of the public listener, by the class of their status: 2xx, 3xx, 4xx, 5xx.";
         FAILURES: counter_named "bazaar_frontend_failures_total" ["kind"]
-            "Answers of the public listener that are errors, by their kind (docs/http.md). A kind appears with its first error.";
+            "Errors that the public listener answered, alone or for one trade of a batch, by their kind (docs/http.md). A kind appears with its first error.";
         CACHE_HITS: counter_named "bazaar_frontend_cache_hits_total" "Lookups answered from the cache (X-Cache: hit).";
         CACHE_MISSES: counter_named "bazaar_frontend_cache_misses_total"
             "Lookups answered by the catalog and offered to the cache (X-Cache: miss).";

@@ -6,6 +6,7 @@ use axum::{Router, extract::State};
 use bazaar_domain::{
     ErrorKind,
     api::{Data, DigestView, FoundingStep, FoundingView, MemberChange, Members},
+    codec::DecodeError,
     internal::{JoinReply, JoinRequest},
 };
 use bazaar_service::{
@@ -22,7 +23,7 @@ use crate::{
     describe::{self, LOG_ENTRIES_MAX},
     http::standing_routes,
     joining,
-    log_store::view::EntryView,
+    log_store::view::{EntryBrief, EntryView},
     meters,
     node::Node,
     raft_types::LogId,
@@ -127,6 +128,9 @@ struct LogQuery {
     after: Option<u64>,
     #[serde(default)]
     limit: Option<usize>,
+    /// Counts the items of each entry instead of showing them: those who draw the log ask every second.
+    #[serde(default)]
+    brief: bool,
 }
 
 async fn log(State(node): Shared, Query(query): Query<LogQuery>) -> Answer {
@@ -140,8 +144,13 @@ async fn log(State(node): Shared, Query(query): Query<LogQuery>) -> Answer {
         .map_err(std::io::Error::other)
         .and_then(|result| result)
         .map_err(|error| ApiFailure::new(ErrorKind::Internal, error.to_string()))?;
+    let failed = |error: DecodeError| ApiFailure::new(ErrorKind::Internal, error.to_string());
+    if query.brief {
+        let shown = entries.iter().map(EntryBrief::of).collect::<Result<Vec<_>, _>>();
+        return data(json!(shown.map_err(failed)?));
+    }
     let shown = entries.iter().map(EntryView::of).collect::<Result<Vec<_>, _>>();
-    data(json!(shown.map_err(|error| ApiFailure::new(ErrorKind::Internal, error.to_string()))?))
+    data(json!(shown.map_err(failed)?))
 }
 
 #[derive(Deserialize)]

@@ -195,12 +195,11 @@ pub(crate) fn raft() -> Operation {
 }
 
 pub(crate) fn log() -> Operation {
-    let entry = object([
-        ("index", whole(0).into()),
-        ("term", whole(0).into()),
-        ("kind", one_word_of(["blank", "membership", "trades", "listings"]).into()),
-        ("items", list(free())),
-    ]);
+    let entry = |last| {
+        let kind = one_word_of(["blank", "membership", "trades", "listings"]);
+        object([("index", whole(0).into()), ("term", whole(0).into()), ("kind", kind.into()), last])
+    };
+    let (shown, counted) = (entry(("items", list(free()))), entry(("count", whole(0).into())));
     members_only("log", "raft", "Decoded log entries")
         .about("An answer holds about 1 MiB of entries, so it may be shorter than `limit`.")
         .query(
@@ -209,7 +208,8 @@ pub(crate) fn log() -> Operation {
             whole_to(0, u64::MAX),
         )
         .query("limit", "Most entries; 100 if it is not given.", whole_to(1, LOG_ENTRIES_MAX as u64))
-        .answers("The entries.", Body::data_like(list(entry)))
+        .query("brief", "Whether items are counted instead of shown.", yes_or_no())
+        .answers("The entries.", Body::data_like(list(shown)).or(Body::data_like(list(counted))))
 }
 
 pub(crate) fn digest() -> Operation {

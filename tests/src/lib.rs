@@ -2,6 +2,7 @@
 //!
 //! Everything waits for conditions with a bound; nothing sleeps for luck. `scripts/test` builds the binaries first.
 
+pub mod browser;
 pub mod chaos;
 pub mod cluster;
 pub mod described;

@@ -13,12 +13,16 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use bazaar_domain::{Quantity, ReplicaId, Side, StockName, api::Role};
+use bazaar_domain::{
+    Quantity, ReplicaId, Side, StockName,
+    api::Role,
+    gap::{Gap, Milestones, split},
+};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use self::gap::{Gap, Milestones, longest_pause, median, split};
+use self::gap::{longest_pause, median};
 use crate::{
     Context,
     admin::Replica,
@@ -228,16 +232,7 @@ async fn milestones(replicas: &[Replica], old: ReplicaId, since_ms: f64) -> Resu
             continue;
         }
         let events = replica.events().await.context("the new leader does not show its events")?;
-        let first = |begins: &str| {
-            let found = events.iter().filter(|event| event.what.contains(begins));
-            found.map(|event| event.unix_ms as f64).find(|at| *at >= since_ms - 1.0)
-        };
-        let milestones = Milestones {
-            stood: first("stands for election"),
-            elected: first("elected leader"),
-            ready: first("takes trades"),
-        };
-        return Ok((replica.id, milestones));
+        return Ok((replica.id, Milestones::since(since_ms, &events)));
     }
     bail!("no other replica leads after {} s; look at 'bazaar status'", AFTER.as_secs())
 }

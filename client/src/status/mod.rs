@@ -1,13 +1,12 @@
 //! `bazaar status`: the state of every process, and what the cluster can bear.
 
-pub mod sentence;
-
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 use bazaar_domain::{
     ReplicaId,
     api::{Health, MemberView, Role},
+    condition::{Condition, FrontendLook, Look, State, is_removed, judge, voters},
     config::ClusterConfig,
 };
 use clap::Args;
@@ -21,7 +20,6 @@ use crate::{
     exit::{Ending, Exit},
     output::{Report, or_dash, table, table_text, verdict_cell},
 };
-use sentence::{Condition, Look, State, is_removed, judge, voters};
 
 /// Digits of a digest that are shown; enough to see that two are equal.
 const DIGEST_CHARS_SHOWN: usize = 12;
@@ -178,10 +176,14 @@ async fn look(context: &Context, config: &ClusterConfig, more_frontends: &[Strin
     let looks: Vec<Look> = replicas
         .iter()
         .zip(healths)
-        .map(|(replica, health)| Look { id: replica.id, health: health.map_err(|failure| failure.to_string()) })
+        .map(|(replica, health)| Look {
+            id: replica.id,
+            health: health.map_err(|failure| failure.to_string()),
+            leads_for: None,
+        })
         .collect();
     let catalog = catalog.err().map(|failure| failure.to_string());
-    let Condition { state, sentence, leader_last } = judge(&looks, catalog.as_deref(), &frontends);
+    let Condition { state, sentence, leader_last } = judge(&looks, catalog.as_deref(), &frontend_looks(&frontends));
     let voters = voters(&looks);
     let rows = looks.into_iter().zip(digests).map(|(look, digest)| {
         let removed = look.health.as_ref().is_ok_and(|health| is_removed(health, &voters));
@@ -189,6 +191,10 @@ async fn look(context: &Context, config: &ClusterConfig, more_frontends: &[Strin
     });
     let replicas = rows.collect();
     StatusReport { replicas, digest_number: number, catalog, frontends, state, sentence }
+}
+
+fn frontend_looks(rows: &[FrontendRow]) -> Vec<FrontendLook<'_>> {
+    rows.iter().map(|row| FrontendLook { name: &row.name, problem: row.problem.as_deref() }).collect()
 }
 
 /// Asks the frontend of the command line, and further ones, whether they are ready.

@@ -5,8 +5,9 @@ use std::{
     time::Duration,
 };
 
-use bazaar_domain::{ApiError, ErrorKind, Moment, ReplicaId, TradeFate};
+use bazaar_domain::{ApiError, ErrorKind, Moment, Outcome, ReplicaId, TradeFate, order::Decision};
 
+use super::outages::Tally;
 use super::uncertain::UncertainKeys;
 use super::words::{Answer, CallId, Effect, Reply, Request, Work, WorkId};
 
@@ -49,6 +50,7 @@ pub struct Lane {
     calls: BTreeMap<CallId, Call>,
     /// Keys that were answered as unknown and not decided since.
     uncertain: UncertainKeys,
+    tally: Tally,
     /// Most trades or reads in one request.
     items_max: usize,
     /// Whether it carries order reads; otherwise trades.
@@ -62,6 +64,7 @@ impl Lane {
             queue: VecDeque::new(),
             calls: BTreeMap::new(),
             uncertain: UncertainKeys::default(),
+            tally: Tally::default(),
             items_max,
             reads: false,
         }
@@ -138,6 +141,9 @@ impl Lane {
         for key in call.units.iter().flat_map(|unit| unit.work.keys()) {
             self.uncertain.forget(key);
         }
+        if let Reply::Decisions(decisions) = &reply {
+            self.count(&call.units, decisions);
+        }
         let answers = split(&call.units, reply);
         for (unit, answer) in call.units.iter().zip(answers).skip(call.expired) {
             effects.push(Effect::Answer { id: unit.id, result: Ok(answer) });
@@ -151,6 +157,7 @@ impl Lane {
         let call = self.calls.remove(&id)?;
         for mut unit in call.units.into_iter().skip(call.expired) {
             unit.maybe_applied |= !certain;
+            self.tally.resent += unit.work.items() as u64;
             self.queue.push_back(unit);
         }
         // Two calls may fail in either order; sorting restores the order of arrival, which puts these to the front.
@@ -171,6 +178,7 @@ impl Lane {
     /// Answers what has reached its deadline.
     pub fn expire(&mut self, now: Moment, unavailable: impl Fn() -> ApiError, effects: &mut Vec<Effect>) {
         while let Some(unit) = self.queue.pop_front_if(|unit| unit.deadline <= now) {
+            self.tally.expired += unit.work.items() as u64;
             let error = if unit.maybe_applied && !self.reads {
                 unit.work.keys().for_each(|key| self.uncertain.remember(key));
                 outcome_unknown()
@@ -182,6 +190,7 @@ impl Lane {
         for call in self.calls.values_mut() {
             while let Some(unit) = call.units.get(call.expired).filter(|unit| unit.deadline <= now) {
                 call.expired += 1;
+                self.tally.expired += unit.work.items() as u64;
                 unit.work.keys().for_each(|key| self.uncertain.remember(key));
                 let error = if self.reads { unavailable() } else { outcome_unknown() };
                 effects.push(Effect::Answer { id: unit.id, result: Err(error) });
@@ -194,6 +203,28 @@ impl Lane {
         let waiting = self.queue.front().map(|unit| unit.deadline);
         let sent = self.calls.values().filter_map(|call| call.units.get(call.expired)).map(|unit| unit.deadline);
         sent.chain(waiting).min()
+    }
+
+    /// What happened to its work so far.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    fn count(&mut self, units: &[Unit], decisions: &[Decision]) {
+        let newest = decisions.iter().rev().find_map(|decision| match decision {
+            Decision::Fresh(Outcome::Accepted { number, .. }) => Some(*number),
+            _ => None,
+        });
+        self.tally.newest_order = self.tally.newest_order.max(newest.unwrap_or(0));
+        let mut rest = decisions;
+        for unit in units {
+            let (own, others) = rest.split_at(unit.work.items());
+            rest = others;
+            if unit.maybe_applied {
+                self.tally.replayed +=
+                    own.iter().filter(|decision| matches!(decision, Decision::Replayed(_))).count() as u64;
+            }
+        }
     }
 
     fn with_fate(&self, error: ApiError) -> ApiError {

@@ -11,6 +11,7 @@ use bazaar_service::CallError;
 
 use super::{
     lane::{Lane, Unit},
+    outages::Tally,
     scout::Scout,
     words::{Answer, CallId, Effect, Event, Reply, Work, WorkId},
 };
@@ -97,6 +98,17 @@ impl Machine {
     /// The replica that work goes to.
     pub fn leader(&self) -> Option<ReplicaId> {
         self.scout.route().map(|route| route.replica)
+    }
+
+    /// What happened to trades so far.
+    pub fn tally(&self) -> Tally {
+        self.trades.tally()
+    }
+
+    /// Since when the oldest trade has waited that is not answered.
+    pub fn waiting_since(&self) -> Option<Moment> {
+        let deadline = self.trades.next_deadline()?;
+        Some(Moment::from_origin(deadline.since_origin().saturating_sub(self.trade_deadline)))
     }
 
     fn arrived(&mut self, works: Vec<(WorkId, Work)>, now: Moment, effects: &mut Vec<Effect>) {

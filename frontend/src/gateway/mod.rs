@@ -5,6 +5,7 @@
 
 pub mod lane;
 pub mod machine;
+pub mod outages;
 pub mod scout;
 mod shell;
 #[cfg(test)]
@@ -12,10 +13,10 @@ mod tests;
 pub mod uncertain;
 pub mod words;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bazaar_domain::{
-    ApiError, ErrorKind, Trade, TradeFate,
+    ApiError, ErrorKind, ReplicaId, Trade, TradeFate,
     api::LeaderView,
     config::ClusterConfig,
     internal::{OrderRead, OrderReadAnswer},
@@ -27,7 +28,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use self::words::{Answer, Work};
+use self::{
+    outages::Outage,
+    words::{Answer, Work},
+};
 use crate::meters;
 
 /// Work on its way into the gateway's task.
@@ -40,6 +44,22 @@ struct Submission {
     room: OwnedSemaphorePermit,
 }
 
+/// What the gateway's task shows of itself, for those who look on. Written when something changed, not with each request.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen {
+    /// Where trades go now.
+    pub(crate) leader: Option<ReplicaId>,
+    /// The last changes of leader, the oldest first.
+    pub(crate) outages: Vec<Outage>,
+}
+
+/// Shared between the gateway's task and its handles.
+type SharedSeen = Arc<Mutex<Seen>>;
+
+fn locked(seen: &SharedSeen) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The handle to the gateway; cheap to clone. The task ends when the last one is dropped.
 #[derive(Clone)]
 pub(crate) struct Gateway {
@@ -47,6 +67,7 @@ pub(crate) struct Gateway {
     /// One permit for each trade or read that may wait at a time.
     room: Arc<Semaphore>,
     waiting_max: usize,
+    seen: SharedSeen,
 }
 
 impl Gateway {
@@ -54,8 +75,14 @@ impl Gateway {
     pub(crate) fn start(config: &ClusterConfig, caller: Caller, clock: Clock) -> (Self, JoinHandle<()>) {
         let waiting_max = config.frontend.queued_trades_max.clamp(1, Semaphore::MAX_PERMITS);
         let (inbox, submissions) = mpsc::channel(waiting_max);
-        let task = tokio::spawn(shell::Shell::new(config, caller, clock).run(submissions));
-        (Self { inbox, room: Arc::new(Semaphore::new(waiting_max)), waiting_max }, task)
+        let seen = SharedSeen::default();
+        let task = tokio::spawn(shell::Shell::new(config, caller, clock, Arc::clone(&seen)).run(submissions));
+        (Self { inbox, room: Arc::new(Semaphore::new(waiting_max)), waiting_max, seen }, task)
+    }
+
+    /// Where trades go, and how that changed lately.
+    pub(crate) fn seen(&self) -> Seen {
+        locked(&self.seen).clone()
     }
 
     /// Trades once, whatever happens on the way.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bazaar_domain::{
-    ApiError, ReplicaId,
+    ApiError, Moment, ReplicaId,
     api::{Data, Health, Role},
     config::ClusterConfig,
     internal::{OrderReadAnswer, SubmitTrades, Submitted},
@@ -21,8 +21,9 @@ use tokio::{
 };
 
 use super::{
-    Submission,
+    SharedSeen, Submission, locked,
     machine::{Machine, Settings},
+    outages::{Outages, Sight},
     words::{Answer, Effect, Event, Reply, Request, WorkId},
 };
 use crate::meters;
@@ -123,11 +124,13 @@ pub(super) struct Shell {
     /// Probes and calls under way. Bounded by the machine.
     tasks: JoinSet<Event>,
     leader: Option<ReplicaId>,
+    outages: Outages,
+    seen: SharedSeen,
     meters: Meters,
 }
 
 impl Shell {
-    pub(super) fn new(config: &ClusterConfig, caller: Caller, clock: Clock) -> Self {
+    pub(super) fn new(config: &ClusterConfig, caller: Caller, clock: Clock, seen: SharedSeen) -> Self {
         let settings = Settings {
             replicas: config.replicas.iter().map(|replica| replica.id).collect(),
             trade_deadline: Duration::from_millis(config.frontend.trade_deadline_ms),
@@ -153,6 +156,8 @@ impl Shell {
             next_work: 0,
             tasks: JoinSet::new(),
             leader: None,
+            outages: Outages::default(),
+            seen,
             meters,
         }
     }
@@ -178,11 +183,14 @@ impl Shell {
             };
             self.note(&event);
             self.learn(&event);
-            let effects = self.machine.step(event, self.clock.now());
+            let sight = self.sight(&event);
+            let now = self.clock.now();
+            let effects = self.machine.step(event, now);
             for effect in effects {
                 self.perform(effect);
             }
             self.note_leader();
+            self.show(now, sight);
         }
     }
 
@@ -313,6 +321,25 @@ impl Shell {
     fn note(&self, event: &Event) {
         if let Event::CallDone { result: Err(_), .. } = event {
             self.meters.failed_calls.increment(1);
+        }
+    }
+
+    fn sight(&self, event: &Event) -> Sight {
+        match event {
+            Event::CallDone { result: Ok(Reply::Decisions(_)), .. } => Sight::Answer,
+            Event::CallDone { result: Ok(Reply::Reads(_)), .. } => Sight::Contact,
+            Event::ProbeDone { result: Ok(health), .. } if Some(health.id) == self.leader => Sight::Contact,
+            _ => Sight::Nothing,
+        }
+    }
+
+    /// Shows what is new about the way to the leader to those who look on.
+    fn show(&mut self, now: Moment, sight: Sight) {
+        let (leader, tally) = (self.machine.leader(), self.machine.tally());
+        if self.outages.observe(now, sight, leader, || self.machine.waiting_since(), tally) {
+            let mut seen = locked(&self.seen);
+            seen.leader = leader;
+            seen.outages = self.outages.all().copied().collect();
         }
     }
 

@@ -3,6 +3,7 @@
 mod deadlines;
 mod sending;
 mod sweeps;
+mod tally;
 
 use bazaar_domain::{
     ApiError, ErrorKind, IdempotencyKey, Moment, Outcome, Quantity, ReplicaId, Side, StockName, Trade, TradeFate,

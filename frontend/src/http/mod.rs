@@ -29,7 +29,15 @@ pub(crate) use self::{
     orders::one_order,
     stocks::{ConsistencyQuery, answer_stock, look_up, stock_response},
 };
-use crate::{catalog::Catalog, gateway::Gateway, legacy, lookup::Lookups, meters, streams::Streams};
+use crate::{
+    catalog::Catalog,
+    gateway::Gateway,
+    legacy,
+    lookup::Lookups,
+    meters,
+    streams::Streams,
+    ui::{self, Ui},
+};
 
 /// What the handlers work with.
 pub(crate) struct App {
@@ -88,8 +96,8 @@ impl Drop for Timer<'_> {
     }
 }
 
-/// The routes of the public listener.
-pub(crate) fn public_routes(app: Arc<App>) -> Router {
+/// The routes of the public listener, with the page if it is switched on.
+pub(crate) fn public_routes(app: Arc<App>, ui: Option<Arc<Ui>>) -> Router {
     let auth = app.auth.clone();
     let routes = Routes::default()
         .get("/stocks", describe::list(), stocks::list)
@@ -107,7 +115,8 @@ pub(crate) fn public_routes(app: Arc<App>) -> Router {
         .get("/readyz", describe::readyz(), probes::readyz)
         .with_state(Arc::clone(&app))
         .wrapped(|routes| auth.guard(permission, routes));
-    let routes = routes.with_liveness().into_router(describe::ABOUT).merge(docs::routes());
+    let page = ui.map(ui::routes).unwrap_or_default();
+    let routes = routes.with_liveness().into_router(describe::ABOUT).merge(docs::routes()).merge(page);
     answers::counted(http::public_edge(routes), app)
 }
 

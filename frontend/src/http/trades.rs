@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use super::{App, Timer, either, json};
 use crate::legacy;
+use crate::meters::FAILURES;
 
 /// The key a trade is sent under, and whether this frontend made it.
 pub(crate) struct TradeKey {
@@ -156,7 +157,10 @@ async fn trade_batch(app: &App, request: Request) -> Result<Response, ApiFailure
     });
     let decisions = app.gateway.batch(trades.collect()).await?;
     app.streams.hint();
-    let answers: Vec<BatchAnswer> = decisions.iter().map(|decision| trade_answer(decision).1.into()).collect();
+    let answers = decisions.iter().map(|decision| trade_answer(decision).1);
+    let counted =
+        answers.map(|answer| answer.inspect_err(|error| FAILURES.counter_of(&[error.kind.as_str()]).increment(1)));
+    let answers: Vec<BatchAnswer> = counted.map(BatchAnswer::from).collect();
     Ok(json(StatusCode::OK, &Data { data: answers }))
 }
 

@@ -28,7 +28,7 @@ use bazaar_domain::{
     inventory::decide,
     order::{Decision, StoredOutcome},
 };
-use bazaar_frontend::{Listeners, run};
+use bazaar_frontend::{Listeners, Playground, run_in};
 use bazaar_service::{ApiFailure, Record, RequestId, http::edge};
 use bazaar_tests::described;
 use serde_json::Value;
@@ -104,8 +104,19 @@ pub(crate) async fn bazaar_with(settings: &str) -> Bazaar {
     bazaar
 }
 
+/// A frontend with the usual settings in a playground.
+pub(crate) async fn bazaar_in(playground: Playground) -> Bazaar {
+    let bazaar = start_in(Some(playground), "", 60_000).await;
+    bazaar.until_ready().await;
+    bazaar
+}
+
 /// Starts a frontend, without waiting for anything.
 pub(crate) async fn start(settings: &str, lease_millis: u64) -> Bazaar {
+    start_in(None, settings, lease_millis).await
+}
+
+async fn start_in(playground: Option<Playground>, settings: &str, lease_millis: u64) -> Bazaar {
     let world = World {
         leader: Some(2),
         stocks: [("GameStart", 1_599, 100), ("BoarCo", 2_375, 50), ("MenhirCo", 4_200, 0)]
@@ -139,7 +150,7 @@ pub(crate) async fn start(settings: &str, lease_millis: u64) -> Bazaar {
     let (public, internal, admin) =
         (address(&listeners.public), address(&listeners.internal), address(&listeners.admin));
     let shutdown = CancellationToken::new();
-    let frontend = tokio::spawn(run(listeners, config, shutdown.clone()));
+    let frontend = tokio::spawn(run_in(playground, listeners, config, shutdown.clone()));
     let client = bazaar_service::tls::http_client().build().unwrap();
     Bazaar { shared, public, internal, admin, client, shutdown, frontend }
 }

@@ -12,3 +12,4 @@ mod stocks;
 mod stream;
 mod tokens;
 mod trades;
+mod ui;

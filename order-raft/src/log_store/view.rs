@@ -21,6 +21,37 @@ pub struct EntryView {
     pub items: Vec<Value>,
 }
 
+/// A log entry, with its items counted and not shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct EntryBrief {
+    /// Its log index.
+    pub index: u64,
+    /// The term it was proposed in.
+    pub term: u64,
+    /// As [`EntryView::kind`].
+    pub kind: &'static str,
+    /// How many items it carries.
+    pub count: usize,
+}
+
+impl EntryBrief {
+    /// What an entry shows.
+    ///
+    /// # Errors
+    /// If it holds no command that this build knows.
+    pub fn of(entry: &Entry) -> Result<Self, DecodeError> {
+        let (kind, count) = match &entry.payload {
+            EntryPayload::Blank => ("blank", 0),
+            EntryPayload::Membership(_) => ("membership", 1),
+            EntryPayload::Normal(command) => match command.decode()? {
+                Command::Trades(trades) => ("trades", trades.len()),
+                Command::Listings(listings) => ("listings", listings.len()),
+            },
+        };
+        Ok(Self { index: entry.log_id.index, term: entry.log_id.leader_id.term, kind, count })
+    }
+}
+
 impl EntryView {
     /// What an entry shows.
     ///

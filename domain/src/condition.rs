@@ -1,15 +1,13 @@
 //! How a cluster is, decided from what its processes say. Pure.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use bazaar_domain::{
-    ReplicaId,
-    api::{Health, Role},
-};
 use serde::{Deserialize, Serialize};
 
-use super::FrontendRow;
-use crate::output::counted;
+use crate::{
+    api::{Health, Role},
+    words::ReplicaId,
+};
 
 /// How a cluster is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +19,8 @@ pub enum State {
     Degraded,
     /// No trade can be taken.
     Unavailable,
+    /// Nobody was asked yet.
+    Unknown,
 }
 
 /// What one replica said.
@@ -30,6 +30,17 @@ pub struct Look {
     pub id: ReplicaId,
     /// Its health, or why it did not answer.
     pub health: Result<Health, String>,
+    /// For how long it has led its term, if it leads and that is known.
+    pub leads_for: Option<Duration>,
+}
+
+/// What one frontend said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrontendLook<'a> {
+    /// `frontend`, `frontend-2` and so on.
+    pub name: &'a str,
+    /// Why it is not ready; nothing if it is.
+    pub problem: Option<&'a str>,
 }
 
 /// The decision.
@@ -60,7 +71,11 @@ pub fn is_removed(health: &Health, voters: &BTreeSet<ReplicaId>) -> bool {
 }
 
 /// Decides how the cluster is. For the catalog, why it is not ready; nothing if it is.
-pub fn judge(looks: &[Look], catalog: Option<&str>, frontends: &[FrontendRow]) -> Condition {
+pub fn judge(looks: &[Look], catalog: Option<&str>, frontends: &[FrontendLook<'_>]) -> Condition {
+    if looks.is_empty() {
+        let sentence = "Unknown: no replica was asked yet".to_owned();
+        return Condition { state: State::Unknown, sentence, leader_last: None };
+    }
     let members = voters(looks);
     let concerns = |look: &&Look| match &look.health {
         Ok(health) => !is_removed(health, &members),
@@ -93,13 +108,15 @@ pub fn judge(looks: &[Look], catalog: Option<&str>, frontends: &[FrontendRow]) -
     let working = voters.iter().filter(|health| health.id == leader.id || health.leader == Some(leader.id)).count();
     problems.extend(looks.iter().filter_map(|look| not_following(look, leader.id)));
     problems.extend(catalog.map(|reason| format!("catalog: {reason}")));
-    let troubled = frontends.iter().filter_map(|row| Some(format!("{}: {}", row.name, row.problem.as_ref()?)));
+    let troubled = frontends.iter().filter_map(|row| Some(format!("{}: {}", row.name, row.problem?)));
     problems.extend(troubled);
     if frontends.iter().all(|frontend| frontend.problem.is_some()) {
         return unavailable(format!("replica {} leads, but no frontend is ready", leader.id), &problems);
     }
     let state = if problems.is_empty() { State::Healthy } else { State::Degraded };
-    let mut sentence = format!("{state:?}: replica {} leads term {}; can lose ", leader.id, leader.term);
+    let since = looks.iter().find(|look| look.id == leader.id).and_then(|look| look.leads_for);
+    let since = since.map(|span| format!(" for {}", spelled(span))).unwrap_or_default();
+    let mut sentence = format!("{state:?}: replica {} leads term {}{since}; can lose ", leader.id, leader.term);
     match working.saturating_sub(quorum) {
         0 => sentence += "no more replica",
         spare => sentence += &counted(spare as u64, "more replica"),
@@ -108,6 +125,25 @@ pub fn judge(looks: &[Look], catalog: Option<&str>, frontends: &[FrontendRow]) -
         sentence += &format!("; {}", problems.join(", "));
     }
     Condition { state, sentence, leader_last: Some(leader.last_log_index.unwrap_or(0)) }
+}
+
+/// `1 order`, `2 orders`.
+pub fn counted(count: impl Into<u64>, noun: &str) -> String {
+    let count = count.into();
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
+/// `12 s`, `3 m 12 s`, `2 h 3 m`, `4 d 2 h`: what people want to know of a span.
+pub fn spelled(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} m {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {} m", minutes % 60),
+        (_, _, _) => format!("{days} d {} h", hours % 24),
+    }
 }
 
 fn unavailable(reason: String, problems: &[String]) -> Condition {
@@ -142,7 +178,7 @@ fn role(health: &Health) -> String {
 
 #[cfg(test)]
 mod tests {
-    use bazaar_domain::api::ServiceAddress;
+    use crate::api::ServiceAddress;
 
     use super::*;
 
@@ -161,19 +197,19 @@ mod tests {
             cluster_id: None,
             voters: Vec::new(),
         };
-        Look { id, health: Ok(health) }
+        Look { id, health: Ok(health), leads_for: None }
     }
 
-    fn frontend(name: &str, problem: Option<&str>) -> FrontendRow {
-        FrontendRow { name: name.into(), url: String::new(), problem: problem.map(str::to_owned) }
+    fn frontend<'a>(name: &'a str, problem: Option<&'a str>) -> FrontendLook<'a> {
+        FrontendLook { name, problem }
     }
 
-    fn ready() -> [FrontendRow; 1] {
+    fn ready() -> [FrontendLook<'static>; 1] {
         [frontend("frontend", None)]
     }
 
     fn silent(id: ReplicaId, reason: &str) -> Look {
-        Look { id, health: Err(reason.into()) }
+        Look { id, health: Err(reason.into()), leads_for: None }
     }
 
     fn follower(id: ReplicaId) -> Look {
@@ -189,6 +225,20 @@ mod tests {
         let found = judge(&[follower(1), follower(2), leader()], None, &ready());
         assert_eq!(found.sentence, "Healthy: replica 3 leads term 7; can lose 1 more replica");
         assert_eq!((found.state, found.leader_last), (State::Healthy, Some(40)));
+    }
+
+    #[test]
+    fn how_long_the_leader_has_led_is_told_if_it_is_known() {
+        let leader = Look { leads_for: Some(Duration::from_secs(192)), ..leader() };
+        let found = judge(&[follower(1), follower(2), leader], None, &ready());
+        assert_eq!(found.sentence, "Healthy: replica 3 leads term 7 for 3 m 12 s; can lose 1 more replica");
+        let texts = [0, 59, 3_661, 100_000].map(|seconds| spelled(Duration::from_secs(seconds)));
+        assert_eq!(texts, ["0 s", "59 s", "1 h 1 m", "1 d 3 h"]);
+    }
+
+    #[test]
+    fn before_anybody_was_asked_nothing_is_known() {
+        assert_eq!(judge(&[], None, &ready()).state, State::Unknown);
     }
 
     #[test]
@@ -262,7 +312,7 @@ mod tests {
     fn one_of_several_frontends_is_enough_to_trade() {
         let all = [follower(1), follower(2), leader()];
         let [works, gone] = [frontend("frontend", None), frontend("frontend-2", Some("refused"))];
-        let found = judge(&all, None, &[works, gone.clone()]);
+        let found = judge(&all, None, &[works, gone]);
         assert_eq!(found.sentence, "Degraded: replica 3 leads term 7; can lose 1 more replica; frontend-2: refused");
         let found = judge(&all, None, &[gone]);
         assert_eq!(found.state, State::Unavailable);
