@@ -88,13 +88,13 @@ fn lines(view: &View, spots: &[(&ReplicaLook, u32)]) -> Markup {
         @for (look, x) in spots {
             @let is_route = view.route == Some(look.id);
             @let kind = match (look.is_reachable(), is_route) { (false, _) => "edge broken", (_, true) => "edge route", _ => "edge asked" };
-            (line(kind, (FRONTEND_X, TOP_Y + 26), (*x, REPLICA_Y - 42)))
+            (line(kind, (FRONTEND_X, TOP_Y + 26), (*x, REPLICA_Y - 49)))
         }
         @if let Some(leader_x) = leader_x {
-            (line("edge publish", (leader_x + 16, REPLICA_Y - 36), (CATALOG_X + 4, TOP_Y + 26)))
+            (line("edge publish", (leader_x + 16, REPLICA_Y - 46), (CATALOG_X + 4, TOP_Y + 26)))
             @for (look, x) in spots.iter().filter(|(look, _)| Some(look.id) != leader) {
                 path class=(if look.is_reachable() { "edge copies" } else { "edge broken" }) fill="none"
-                    d={ "M" (leader_x) " " (REPLICA_Y + 40) " Q" ((leader_x + x) / 2) " " (HEIGHT + 10) " " (x) " " (REPLICA_Y + 42) }
+                    d={ "M" (leader_x) " " (REPLICA_Y + 46) " Q" ((leader_x + x) / 2) " " (HEIGHT + 20) " " (x) " " (REPLICA_Y + 49) }
                     marker-end="url(#arrow)" { }
             }
         }
@@ -127,13 +127,13 @@ fn replica(look: &ReplicaLook, x: u32) -> Markup {
     } else {
         "candidate"
     };
-    let note = if look.is_reachable() { millis(look.round_trip) } else { "no answer".into() };
+    let note = if look.is_reachable() { millis(look.round_trip) } else { String::new() };
     html! {
         g #{ "node-replica-" (look.id) } class={ "node replica " (shape) } data-role=(role) {
             @match shape {
-                "leader" => { (polygon(x, &[(-44, 0), (-24, -40), (24, -40), (44, 0), (24, 40), (-24, 40)])) }
-                "candidate" => { (polygon(x, &[(-56, 0), (0, -42), (56, 0), (0, 42)])) }
-                _ => { circle cx=(x) cy=(REPLICA_Y) r="40" { } }
+                "leader" => { (polygon(x, &[(-54, 0), (-34, -46), (34, -46), (54, 0), (34, 46), (-34, 46)])) }
+                "candidate" => { (polygon(x, &[(-66, 0), (0, -52), (66, 0), (0, 52)])) }
+                _ => { circle cx=(x) cy=(REPLICA_Y) r="46" { } }
             }
             @if shape == "gone" {
                 line x1=(x - 28) y1=(REPLICA_Y + 28) x2=(x + 28) y2=(REPLICA_Y - 28) { }
