@@ -122,7 +122,7 @@ async fn without_a_certificate_of_the_authority_nobody_comes_in() {
     assert!(asked(&folder.connector(Some(forged.clone())), &served, "/look").await.is_err());
     // Nor does anybody who is careful talk to a process of another authority.
     let error = asked(&other.connector(Some(forged)), &served, "/look").await.unwrap_err();
-    assert!(matches!(CallError::from(error), CallError::Untrusted(why) if why.contains("UnknownIssuer")));
+    assert!(matches!(CallError::from(error), CallError::Untrusted(_)));
 }
 
 #[tokio::test]

@@ -120,7 +120,7 @@ async fn tokens_are_asked_for_besides_certificates() -> Result<()> {
         request.bearer_auth(token).json(&serde_json::json!({ "to": successor })).send().await
     };
     let list = async |token: &str| {
-        let body = serde_json::json!({ "action": "list", "name": "New", "price": 1.5, "quantity": 7 });
+        let body = serde_json::json!({ "action": "list", "name": "New", "price": 1.5, "quantity": 1_000_000 });
         let request = cluster.client().post(format!("{}/admin/stocks", cluster.url_of(Name::Catalog)));
         request.bearer_auth(token).json(&body).send().await
     };
