@@ -83,6 +83,10 @@ async fn wait_for(spans: &Spans, trace: &str, wanted: &[(&str, &str)]) -> Result
         wanted.iter().all(has).then_some(found)
     })
     .await
+    .with_context(|| {
+        let found = of_trace(spans, trace);
+        format!("it has {:?}", found.iter().map(|(service, span)| (service, &span.name)).collect::<Vec<_>>())
+    })
 }
 
 #[tokio::test]
@@ -92,6 +96,12 @@ async fn one_trade_is_one_trace_over_three_processes() -> Result<()> {
     let mut cluster = Cluster::prepare("")?;
     // Of requests without a trace none is chosen, so all that arrives is of the one below.
     cluster.launch_with(&[&endpoint, "BAZAAR_TRACE_RATIO=0", "OTEL_BSP_SCHEDULE_DELAY=50"]).await?;
+    // Only a frontend with a lease has to be told of a trade.
+    wait_until("the frontend's cache has a lease", || async {
+        let answer = cluster.client().get(format!("{}/stocks/S1", cluster.url())).send().await.ok()?;
+        (answer.headers().get("x-cache")? != "bypass").then_some(())
+    })
+    .await?;
     trade(&cluster, "untraced", None).await?;
     trade(&cluster, "traced", Some(format!("00-{TRACE}-{CLIENT_SPAN}-01"))).await?;
     let wanted = [
