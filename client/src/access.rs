@@ -20,7 +20,7 @@ pub struct AccessArgs {
     /// The certificate to show to internal listeners [default: the operator's].
     #[arg(long, global = true, env = "BAZAAR_CERTIFICATE", value_name = "FILE")]
     pub certificate: Option<String>,
-    /// Its key.
+    /// The key of that certificate.
     #[arg(long, global = true, env = "BAZAAR_CERTIFICATE_KEY", value_name = "FILE")]
     pub certificate_key: Option<String>,
     /// A token that permits to trade, to read or to administrate ('bazaar tokens new' makes one); better in the variable

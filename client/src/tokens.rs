@@ -31,6 +31,7 @@ pub struct TokensArgs {
 #[derive(Debug, Clone, Subcommand)]
 pub enum TokensAction {
     /// Print a new token, which is kept nowhere, and what to put into the file of tokens.
+    #[command(after_help = EXAMPLES)]
     New(NewArgs),
 }
 

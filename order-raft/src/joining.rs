@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use axum::{
     Router,
     extract::State,
-    routing::{MethodRouter, get, post},
+    routing::{get, post},
 };
 use bazaar_domain::{
     ApiError, ErrorKind, ReplicaId,
@@ -94,11 +94,6 @@ pub async fn wait(
     }
     let identity = waiting.identity.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Ok(Some(identity).filter(|identity| identity.cluster_id.is_some()))
-}
-
-/// The route on which a leader asks this replica to join.
-pub fn invitations<S: Clone + Send + Sync + 'static>(join: MethodRouter<S>) -> Router<S> {
-    tls::only(|who| matches!(who, ProcessIdentity::Replica(_)), Router::new().route("/admin/join", join))
 }
 
 /// The same socket once more: what connects meanwhile waits in its queue for the replica proper.

@@ -36,7 +36,7 @@ const UNREAD_BYTES_MAX: u64 = 64 * 1024;
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 /// What somebody is told who speaks plain HTTP where TLS is wanted.
 const ONLY_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n\
-connection: close\r\ncontent-length: 97\r\n\r\n\
+connection: close\r\ncontent-length: 96\r\n\r\n\
 {\"error\":{\"code\":400,\"message\":\"this listener speaks TLS; use https\",\"kind\":\"invalid_request\"}}\n";
 /// What a connection past the limit is told.
 const OVERLOADED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\

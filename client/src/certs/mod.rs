@@ -33,6 +33,22 @@ Examples:
 
 Copy to each machine the authority's certificate and what its own processes need, never authority.key.";
 
+/// Shown below those of `bazaar certs init`.
+const INIT_EXAMPLES: &str = "\
+Examples:
+  bazaar certs init
+  bazaar certs init --dir certs --host shop.example --days 90";
+
+/// Shown below those of `bazaar certs renew`.
+const RENEW_EXAMPLES: &str = "\
+Examples:
+  bazaar certs renew --dir certs";
+
+/// Shown below those of `bazaar certs show`.
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  bazaar certs show --dir certs";
+
 /// The arguments of `bazaar certs`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
@@ -46,10 +62,13 @@ pub struct CertsArgs {
 #[derive(Debug, Clone, Subcommand)]
 pub enum CertsAction {
     /// Make an authority, and a key and a certificate for each process of the configuration and for operators.
+    #[command(after_help = INIT_EXAMPLES)]
     Init(IssueArgs),
     /// Make new keys and certificates under the same authority, over the old ones.
+    #[command(after_help = RENEW_EXAMPLES)]
     Renew(IssueArgs),
     /// Show what is in a folder, and until when it is valid.
+    #[command(after_help = SHOW_EXAMPLES)]
     Show(FolderArgs),
 }
 

@@ -38,6 +38,7 @@ pub(super) fn all() -> Vec<(&'static str, Header)> {
         ("X-Log-Index", header(whole(0), "The log index at which the answer holds.")),
         ("X-Cacheable", header(text_like("^(yes|no)$"), "Whether a frontend may keep the answer.")),
         ("Cache-Control", header(text_like("^no-store$"), "Nobody may keep the answer.")),
+        ("WWW-Authenticate", header(text_like("^Bearer$"), "A token is wanted.")),
         ("Allow", header(text(), "The methods that the path takes.")),
     ]
 }

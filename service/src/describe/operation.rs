@@ -180,6 +180,7 @@ impl Operation {
             let mut headers = failure_headers.clone();
             headers.extend((status == 503).then_some("Retry-After"));
             headers.extend((status == 405).then_some("Allow"));
+            headers.extend((status == 401).then_some("WWW-Authenticate"));
             self.builder = self.builder.response(status.to_string(), response(failed.about, failed.bodies, &headers));
         }
         self.builder.build()
