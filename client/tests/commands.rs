@@ -306,7 +306,8 @@ async fn crashes_are_survived_by_a_service_that_keeps_its_orders_and_noticed_in_
     let checked = report.comparison.checks.iter().any(|row| row.name == "acknowledged orders are kept");
     assert!(checked, "{report:?}");
 
-    fake.books().lost = Some(fake.books().orders.len() as u64 + 1);
+    let made = fake.books().orders.len() as u64;
+    fake.books().lost = Some(made + 1);
     let output = bazaar(&fake, &flags).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("orders lost"), "{}", text(&output.stderr));
