@@ -352,8 +352,8 @@ impl Traffic {
     }
 
     /// Clients that only look stocks up and list them, straight at the catalog.
-    pub fn watch(&mut self, name: impl Into<String>, url: String) -> Arc<Door> {
-        self.open(name.into(), url, Trades::Succeed, Count::CATALOG)
+    pub fn watch(&mut self, name: impl Into<String>, url: String, trades: Trades) -> Arc<Door> {
+        self.open(name.into(), url, trades, Count::CATALOG)
     }
 
     fn open(&mut self, name: String, url: String, trades: Trades, offers: &'static [Count]) -> Arc<Door> {
@@ -407,6 +407,11 @@ impl Traffic {
         self.shared.recorder.history().len()
     }
 
+    /// What all clients share: the history, and the orders that were accepted.
+    pub fn recorder(&self) -> &Recorder {
+        &self.shared.recorder
+    }
+
     /// The number of the order that was accepted last.
     ///
     /// # Errors
@@ -421,7 +426,7 @@ impl Traffic {
     ///
     /// # Errors
     /// What is wrong.
-    pub async fn end(mut self, cluster: &Cluster) -> Result<()> {
+    pub async fn end(&mut self, cluster: &Cluster) -> Result<()> {
         self.all_goes_on().await?;
         for door in &self.doors {
             for count in door.offers {
