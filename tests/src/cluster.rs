@@ -58,7 +58,8 @@ const REPLICA_BINARY: &str = "bazaar-order-raft";
 pub const FRONTENDS_MAX: u16 = 4;
 /// What a test stock starts with.
 pub const LISTED_QUANTITY: u64 = 1_000_000;
-const STOCKS: [&str; 10] = ["S0", "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9"];
+/// The stocks of every cluster here.
+pub const STOCKS: [&str; 10] = ["S0", "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9"];
 /// A request of a story that takes longer than this has failed.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 

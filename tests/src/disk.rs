@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-/// Bytes that are written at once to fill a disk.
-const FILLED_AT_ONCE: usize = 4_096;
+/// Bytes that are written at once to fill a disk, and then to fill what is left.
+const FILLED_AT_ONCE: [usize; 2] = [1 << 20, 4_096];
 
 /// A file system of its own for one folder, gone when this is dropped.
 #[derive(Debug)]
@@ -39,7 +39,9 @@ impl SmallDisk {
     pub fn fill(&self) -> Result<Ballast> {
         let path = self.0.join("incoming").join("ballast");
         let mut file = File::create(&path)?;
-        while file.write_all(&[0; FILLED_AT_ONCE]).is_ok() {}
+        for bytes in FILLED_AT_ONCE {
+            while file.write_all(&vec![0; bytes]).is_ok() {}
+        }
         Ok(Ballast(path))
     }
 }

@@ -20,8 +20,8 @@ use anyhow::{Context, Result, bail};
 use crate::{Name, chaos::Draw, disk::files};
 
 const SOURCE: &str = include_str!("shim/shim.c");
-/// What a torn write leaves behind: at most a sector of something else.
-const GARBAGE_MAX: u64 = 512;
+/// What a torn write leaves behind: at most a sector in which nothing was written.
+const TORN_MAX: u64 = 512;
 
 /// The library, and the folder with the switches of all processes.
 #[derive(Debug)]
@@ -138,7 +138,7 @@ impl Shim {
     }
 
     /// Takes what a process that has been killed had not synced: each of its files is cut somewhere between where it was
-    /// synced and its end. Now and then the cut is torn: the last bytes before it are others.
+    /// synced and its end. Now and then the cut is torn: the last bytes before it are zeros.
     ///
     /// # Errors
     /// If a file cannot be cut.
@@ -180,13 +180,12 @@ fn parse(notes: &str) -> Result<HashMap<u64, u64>> {
 
 /// Cuts a file, mostly exactly where it was synced; returns its new length.
 fn cut(path: &Path, synced: u64, written: u64, draw: &mut Draw) -> Result<u64> {
-    let left = if draw.below(2) == 0 { synced } else { synced + draw.below(written - synced + 1) };
+    let left = if draw.one_in(2) { synced } else { synced + draw.below(written - synced + 1) };
     let file = File::options().write(true).open(path)?;
     file.set_len(left)?;
-    let torn = (left - synced).min(GARBAGE_MAX);
-    if torn > 0 && draw.below(3) == 0 {
-        let garbage: Vec<u8> = (0..torn).map(|_| draw.below(256) as u8).collect();
-        file.write_all_at(&garbage, left - torn)?;
+    let torn = (left - synced).min(TORN_MAX);
+    if draw.one_in(3) {
+        file.write_all_at(&vec![0; usize::try_from(torn)?], left - torn)?;
     }
     Ok(left)
 }

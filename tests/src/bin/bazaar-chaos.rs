@@ -7,14 +7,16 @@ use std::{
 
 use anyhow::{Result, bail, ensure};
 use bazaar_tests::{
-    Cluster,
-    chaos::{Chaos, Kind},
+    chaos::{Chaos, Kind, Report, prepared},
     cluster::FRONTENDS_MAX,
 };
 use clap::Parser;
 
-/// Snapshots as often as a short run needs them, and little log behind them: replicas that were away need one.
-const CONFIG: &str = "raft.snapshot_every_entries = 2000\nraft.log_kept_entries = 500";
+
+/// How long a round is: one cluster, from its start to the check of all that its clients saw.
+const ROUND_MAX: Duration = Duration::from_secs(180);
+/// A rest of time that is too short for a round.
+const ROUND_MIN: Duration = Duration::from_secs(20);
 
 /// Starts a cluster with each process in a network namespace of its own, lets clients trade and look without a pause, and
 /// does to it what happens to clusters, one fault after the other. At the end all that clients saw is checked. It needs
@@ -24,7 +26,7 @@ struct Arguments {
     /// How long it goes on, in minutes.
     #[arg(long, default_value_t = 1.0)]
     minutes: f64,
-    /// What draws the faults.
+    /// What draws the faults. Each round of three minutes has one more.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Kinds of faults, all if none is given.
@@ -49,26 +51,40 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<()> {
     let Arguments { minutes, seed, faults, frontends } = arguments;
     ensure!(minutes > 0.0 && minutes < 100_000.0, "so many minutes cannot be counted: {minutes}");
-    let faults = if faults.is_empty() { Kind::ALL.to_vec() } else { faults };
-    println!("seed {seed}, {minutes} minutes, {frontends} frontends, {} kinds of faults", faults.len());
-    let cluster = Cluster::prepare(CONFIG)?.with_frontends(frontends);
-    let Some(mut chaos) = Chaos::begin_with_everything(cluster, seed).await? else {
+    let kinds = if faults.is_empty() { Kind::ALL.to_vec() } else { faults };
+    let end = Instant::now() + Duration::from_secs_f64(minutes * 60.0);
+    let mut all = Report::default();
+    // All that clients see is kept until it is checked, so a long run is one of many rounds.
+    for seed in seed.. {
+        let end_of_round = end.min(Instant::now() + ROUND_MAX);
+        println!("seed {seed}, {frontends} frontends, {} kinds of faults", kinds.len());
+        let round = suffer_round(seed, &kinds, frontends, end_of_round);
+        tokio::select! {
+            report = round => all.merge(report?),
+            interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into).and_then(|()| bail!("interrupted"))?,
+        }
+        if Instant::now() + ROUND_MIN > end {
+            break;
+        }
+    }
+    println!("{all}nothing was wrong");
+    Ok(())
+}
+
+async fn suffer_round(seed: u64, kinds: &[Kind], frontends: u16, end: Instant) -> Result<Report> {
+    let Some(mut chaos) = Chaos::begin_with_everything(prepared(frontends)?, seed).await? else {
         bail!("this machine does not permit it; the line above says what");
     };
-    let end = Instant::now() + Duration::from_secs_f64(minutes * 60.0);
-    let all = async {
-        chaos.suffer_while(&faults, |_| Instant::now() < end).await?;
-        println!("all that clients saw is being checked");
-        chaos.end().await
+    let suffered = match chaos.suffer_while(kinds, |_| Instant::now() < end).await {
+        Ok(()) => chaos.end().await,
+        error => error,
     };
-    let result = tokio::select! {
-        result = all => result,
-        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into).and_then(|()| bail!("interrupted")),
-    };
-    println!("{}", chaos.report());
-    match &result {
-        Ok(()) => println!("nothing was wrong"),
-        Err(_) => println!("logs, data and what clients saw are in {}", chaos.keep()?.display()),
+    if let Err(error) = suffered {
+        println!("{}", chaos.report());
+        return Err(error.context(format!(
+            "seed {seed}; logs, data and what clients saw are in {}",
+            chaos.keep()?.display()
+        )));
     }
-    result
+    Ok(chaos.report().clone())
 }

@@ -39,11 +39,22 @@ const TRADES_WITHIN: Duration = Duration::from_secs(10);
 /// After so many faults, lookups have to go on everywhere too, and not only trades.
 const LOOKUPS_EVERY: u64 = 3;
 /// Room on the disk of the replica whose disk gets full.
-const SMALL_DISK_MIB: u64 = 2_048;
+const SMALL_DISK_MIB: u64 = 512;
 /// The replica that has it.
 const ON_SMALL_DISK: u64 = 1;
 /// What a log says when a thread panicked.
 const PANICKED: &str = "panicked at";
+
+/// Snapshots as often as a short run needs them, and little log behind them: replicas that were away need one.
+const CONFIG: &str = "raft.snapshot_every_entries = 2000\nraft.log_kept_entries = 500";
+
+/// A cluster with so many frontends for [`Chaos::begin_with_everything`].
+///
+/// # Errors
+/// If it has no folder or no ports.
+pub fn prepared(frontends: u16) -> Result<Cluster> {
+    Ok(Cluster::prepare(CONFIG)?.with_frontends(frontends))
+}
 
 /// A cluster that suffers faults under traffic.
 #[derive(Debug)]
@@ -189,6 +200,9 @@ impl Chaos {
         let recorder = self.traffic.recorder();
         fs::write(folder.join("history"), recorder.history().lines())?;
         fs::write(folder.join("accepted"), recorder.records())?;
+        let operations = recorder.operations();
+        let lines = operations.iter().map(|operation| Ok(serde_json::to_string(operation)? + "\n"));
+        fs::write(folder.join("operations"), lines.collect::<Result<String>>()?)?;
         if self.small_disk.is_some() {
             // It goes with its disk.
             let small = self.cluster.data(Name::Replica(ON_SMALL_DISK));

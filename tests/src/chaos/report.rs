@@ -22,11 +22,19 @@ pub struct Report(BTreeMap<Kind, Line>);
 impl Report {
     /// Notes a fault that happened.
     pub(super) fn add(&mut self, kind: Kind, evidence: String, leader: Duration, trades: Duration) {
-        let line = self.0.entry(kind).or_default();
-        line.times += 1;
-        line.longest_leader = line.longest_leader.max(leader);
-        line.longest_trades = line.longest_trades.max(trades);
-        line.evidence = evidence;
+        let line = Line { times: 1, longest_leader: leader, longest_trades: trades, evidence };
+        self.merge(Self(BTreeMap::from([(kind, line)])));
+    }
+
+    /// Adds what another cluster suffered.
+    pub fn merge(&mut self, other: Self) {
+        for (kind, Line { times, longest_leader, longest_trades, evidence }) in other.0 {
+            let line = self.0.entry(kind).or_default();
+            line.times += times;
+            line.longest_leader = line.longest_leader.max(longest_leader);
+            line.longest_trades = line.longest_trades.max(longest_trades);
+            line.evidence = evidence;
+        }
     }
 
     /// All faults.
