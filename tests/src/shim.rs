@@ -5,6 +5,8 @@
 //! clock jumps. The monotonic clock is never touched: leases rest on it, see `docs/leases.md`.
 //!
 //! What it does not lose: names. A file that was made, renamed or removed stays so, although its folder was not synced.
+//! What is left of a file is its beginning, as on a file system that makes a file longer only once the data is there (ext4
+//! with ordered data, XFS); zeros or old blocks in its place are not played.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,8 +22,6 @@ use anyhow::{Context, Result, bail};
 use crate::{Name, chaos::Draw, disk::files};
 
 const SOURCE: &str = include_str!("shim/shim.c");
-/// What a torn write leaves behind: at most a sector in which nothing was written.
-const TORN_MAX: u64 = 512;
 
 /// The library, and the folder with the switches of all processes.
 #[derive(Debug)]
@@ -138,7 +138,7 @@ impl Shim {
     }
 
     /// Takes what a process that has been killed had not synced: each of its files is cut somewhere between where it was
-    /// synced and its end. Now and then the cut is torn: the last bytes before it are zeros.
+    /// synced and its end.
     ///
     /// # Errors
     /// If a file cannot be cut.
@@ -181,11 +181,6 @@ fn parse(notes: &str) -> Result<HashMap<u64, u64>> {
 /// Cuts a file, mostly exactly where it was synced; returns its new length.
 fn cut(path: &Path, synced: u64, written: u64, draw: &mut Draw) -> Result<u64> {
     let left = if draw.one_in(2) { synced } else { synced + draw.below(written - synced + 1) };
-    let file = File::options().write(true).open(path)?;
-    file.set_len(left)?;
-    let torn = (left - synced).min(TORN_MAX);
-    if draw.one_in(3) {
-        file.write_all_at(&vec![0; usize::try_from(torn)?], left - torn)?;
-    }
+    File::options().write(true).open(path)?.set_len(left)?;
     Ok(left)
 }

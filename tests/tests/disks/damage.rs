@@ -6,10 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use bazaar_tests::{Cluster, Name};
+use bazaar_tests::{Cluster, Name, disk::copied};
 
 use crate::{
-    REPLACE, SMALL_SNAPSHOTS, a_follower, check_the_rest, checkpoint, copied, flip, has_checkpoint, largest,
+    REPLACE, SMALL_SNAPSHOTS, a_follower, check_the_rest, checkpoint, flip, has_checkpoint, largest,
     last_words, refusal, trade,
 };
 

@@ -3,9 +3,9 @@
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use bazaar_tests::{Cluster, Name, cluster::REPLICAS, wait_until};
+use bazaar_tests::{Cluster, Name, cluster::REPLICAS, disk::copied, wait_until};
 
-use crate::{REPLACE, SMALL_SNAPSHOTS, a_follower, check_the_rest, copied, refusal, refusal_of, trade};
+use crate::{REPLACE, SMALL_SNAPSHOTS, a_follower, check_the_rest, refusal, refusal_of, trade};
 
 /// Waits until a replica has a checkpoint and has purged the log before it.
 async fn purged(cluster: &Cluster, id: u64) -> Result<()> {

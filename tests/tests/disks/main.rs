@@ -8,7 +8,6 @@ mod writing;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
     time::{Duration, Instant},
 };
 
@@ -16,6 +15,7 @@ use anyhow::{Context, Result, ensure};
 use bazaar_tests::{
     Cluster, Name,
     cluster::{REPLICAS, finished},
+    disk::files,
     wait_until,
 };
 
