@@ -53,6 +53,12 @@ async fn wipe(cluster: &mut Cluster, id: u64) -> Result<()> {
     cluster.wait_role(id, "joining").await
 }
 
+/// How often a replica has stood for election.
+async fn candidacies(cluster: &Cluster, id: u64) -> Result<usize> {
+    let events = cluster.events(id).await?;
+    Ok(events.iter().filter(|what| what.contains("stands for election")).count())
+}
+
 async fn standing(cluster: &Cluster, id: u64) -> Result<Value> {
     let (status, body) = cluster.get(&format!("{}/admin/founding", cluster.admin_url(id))).await?;
     ensure!(status == StatusCode::OK, "{status} {body}");
@@ -122,6 +128,7 @@ async fn a_wiped_founder_does_not_vote_again() -> Result<()> {
     let mut cluster = founded().await?;
     // Replica 3 lacks the order that 1 and 2 acknowledge; then 2 forgets it and 1 dies.
     cluster.transfer(1).await?;
+    let candidacies_before = candidacies(&cluster, 3).await?;
     cluster.signal(Name::Replica(3), "STOP")?;
     let (status, body) = cluster.trade("kept", "S0", "buy", 3).await?;
     ensure!(status == StatusCode::OK, "{status} {body}");
@@ -131,6 +138,11 @@ async fn a_wiped_founder_does_not_vote_again() -> Result<()> {
     cluster.launch(Name::Replica(2), false)?;
     cluster.wait_role(2, "joining").await?;
     cluster.signal(Name::Replica(3), "CONT")?;
+    wait_until("replica 3 asks for votes", || async {
+        let candidacies = candidacies(&cluster, 3).await.ok()?;
+        (candidacies > candidacies_before).then_some(())
+    })
+    .await?;
     let said = init(&cluster).await?;
     ensure!(
         said.contains("exists, nothing is changed") && said.contains("replica 2 has a new data directory"),
@@ -141,6 +153,8 @@ async fn a_wiped_founder_does_not_vote_again() -> Result<()> {
     let trade = json!({ "name": "S0", "type": "buy", "quantity": 1 });
     let answer = cluster.client().post(url).json(&trade).timeout(NO_ANSWER_AFTER).send().await;
     ensure!(answer.is_err() || answer.is_ok_and(|answer| !answer.status().is_success()), "replica 3 took a trade");
+    let (_, health) = cluster.get(&format!("{}/health", cluster.url_of(Name::Replica(3)))).await?;
+    ensure!(health["data"]["role"] != "leader" && health["data"]["orders"] == 0, "{health}");
 
     cluster.restart(Name::Replica(1)).await?;
     let (status, body) = cluster.trade("kept", "S0", "buy", 3).await?;
