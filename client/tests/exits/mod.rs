@@ -35,8 +35,9 @@ async fn each_way_to_end_has_its_exit_code_and_says_what_to_do_next() {
 async fn where_nobody_answers_every_command_says_so_with_the_same_code() {
     let fake = Fake::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let (_kept, nobody) = deaf();
-    let (config, url) = (write_config(folder.path(), [nobody; 4]), format!("http://{nobody}"));
+    let nobody = [deaf(), deaf(), deaf(), deaf()];
+    let addresses = nobody.each_ref().map(|(_, address)| *address);
+    let (config, url) = (write_config(folder.path(), addresses), format!("http://{}", addresses[0]));
     ended(&bazaar(&fake, &["orders", "--url", &url]).await, 3, "scripts/cluster start");
     ended(&bazaar(&fake, &["trade", "buy", "BoarCo", "1", "--url", &url]).await, 3, "scripts/cluster start");
     ended(&bazaar(&fake, &["ready", &url]).await, 3, "is not ready");
