@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use bazaar_domain::{
-    ApiError, ErrorKind, IdempotencyKey, Quantity, Side, StockName,
+    ApiError, ErrorKind, IdempotencyKey, Quantity, Side, StockName, TradeFate,
     api::{Data, ErrorBody, KeyAnswer, OrderPage, OrderView, StockView, TradeBody, TradeReceipt},
     internal::headers,
 };
@@ -34,6 +34,9 @@ pub enum Failure {
     /// No answer in time.
     #[error("timeout")]
     Timeout,
+    /// No TLS connection: one does not trust the other. Nothing was sent, and trying again does not help.
+    #[error("no trust: {0}")]
+    Untrusted(String),
     /// The connection broke, or the answer could not be read.
     #[error("{0}")]
     Broken(String),
@@ -61,7 +64,21 @@ impl Failure {
         match self {
             Self::Answered { error, .. } => Some(error.code),
             Self::Foreign { status, .. } => Some(*status),
-            Self::Refused | Self::Timeout | Self::Broken(_) => None,
+            Self::Refused | Self::Timeout | Self::Untrusted(_) | Self::Broken(_) => None,
+        }
+    }
+
+    /// Whether a trade that ended so may have happened all the same, or may happen yet.
+    pub fn leaves_trade_unknown(&self) -> bool {
+        match self {
+            // Nothing was sent.
+            Self::Refused | Self::Untrusted(_) => false,
+            // Whoever stands between us and the frontend does not know what became of a trade either.
+            Self::Timeout | Self::Broken(_) | Self::Foreign { .. } => true,
+            Self::Answered { error, .. } => match error.outcome {
+                Some(fate) => fate == TradeFate::Unknown,
+                None => error.code >= 500,
+            },
         }
     }
 }
@@ -71,7 +88,8 @@ impl From<reqwest::Error> for Failure {
         match CallError::from(error) {
             CallError::Refused => Self::Refused,
             CallError::Timeout => Self::Timeout,
-            CallError::Untrusted(text) | CallError::Broken(text) => Self::Broken(text),
+            CallError::Untrusted(text) => Self::Untrusted(text),
+            CallError::Broken(text) => Self::Broken(text),
             CallError::Answered(error) => Self::Answered { error, retry_after: None },
         }
     }
@@ -128,9 +146,9 @@ impl Frontend {
     /// # Errors
     /// If it is no `http://` or `https://` URL.
     pub fn reached_by(access: Access, url: &str) -> Result<Self> {
-        match Url::parse(url) {
-            Ok(parsed) if matches!(parsed.scheme(), "http" | "https") && parsed.has_host() => {}
-            _ => bail!("'{url}' is no address of a frontend; give --url in the form http://host:port or https://"),
+        if !is_http(url) {
+            let form = "give --url in the form http://host:port or https://";
+            bail!(Ending::new(Exit::Usage, format!("'{url}' is no address of a frontend; {form}")));
         }
         Ok(Self { access, base: url.trim_end_matches('/').to_owned() })
     }
@@ -245,6 +263,11 @@ impl Frontend {
     }
 }
 
+/// Whether a text is an address that can be called.
+pub fn is_http(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|parsed| matches!(parsed.scheme(), "http" | "https") && parsed.has_host())
+}
+
 /// Gets a JSON answer of any of our processes.
 ///
 /// # Errors
@@ -324,9 +347,9 @@ fn sentence(url: &str, failure: &Failure) -> String {
             "nothing answers at {url}; start the cluster with 'scripts/cluster start', or name another frontend with --url"
         ),
         Failure::Timeout => format!("{url} does not answer in time; look at 'bazaar status', then try again"),
-        Failure::Broken(text) if text.contains("certificate") => {
-            format!("{url} is not trusted, or does not trust us ({text}); give the authority with --ca")
-        }
+        Failure::Untrusted(text) => untrusted(url, text),
+        // In the newer TLS the other side says only behind the handshake that it does not trust us.
+        Failure::Broken(text) if text.contains("certificate") => untrusted(url, text),
         Failure::Broken(text) => format!("the connection to {url} failed ({text}); try again"),
         Failure::Answered { error, .. } => {
             let said = format!("{} ({})", error.message, error.kind.as_str());
@@ -334,6 +357,10 @@ fn sentence(url: &str, failure: &Failure) -> String {
         }
         Failure::Foreign { .. } => format!("{url} gave an answer that is not the bazaar's ({failure}); check --url"),
     }
+}
+
+fn untrusted(url: &str, why: &str) -> String {
+    format!("{url} is not trusted, or does not trust us ({why}); give the authority with --ca")
 }
 
 /// What to do about an error whose own message does not say it.

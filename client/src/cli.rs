@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -27,6 +27,9 @@ use crate::{
 
 /// Worker threads of every command but `bench`.
 const WORKER_THREADS: usize = 2;
+
+/// Longest that a command can be told to wait, in seconds: a day.
+pub const WAIT_S_MAX: u64 = 86_400;
 
 /// The configuration of whoever is in a checkout.
 pub const CONFIG_DEFAULT: &str = "config/cluster.toml";
@@ -128,6 +131,8 @@ pub struct Context {
     pub frontend: Frontend,
     /// Where results go.
     pub printer: Printer,
+    /// Whether the frontend is the one that commands take without --url.
+    pub is_default_url: bool,
     config: PathBuf,
 }
 
@@ -172,9 +177,10 @@ impl Cli {
 pub async fn run(cli: Cli) -> Result<()> {
     let GlobalArgs { url, config, access, output, color } = cli.global;
     let access = if cli.command.asks_processes() { access.resolve(&config)? } else { Access::default() };
-    let url = url.unwrap_or_else(|| access.caller().url(frontend_of(&config), ""));
-    let printer = Printer::new(output, color.wanted());
-    let context = Context { frontend: Frontend::reached_by(access, &url)?, printer, config };
+    let default_url = access.caller().url(frontend_of(&config), "");
+    let frontend = Frontend::reached_by(access, url.as_ref().unwrap_or(&default_url))?;
+    let is_default_url = frontend.url() == default_url;
+    let context = Context { frontend, printer: Printer::new(output, color.wanted()), is_default_url, config };
     match cli.command {
         Command::Tour(args) => tour::run(&context, args).await,
         Command::Workload(args) => workload::run(&context, args).await,
@@ -215,5 +221,31 @@ pub fn parse_quantity(text: &str) -> Result<Quantity, String> {
 /// where there is none, the default address serves.
 fn frontend_of(config: &Path) -> SocketAddr {
     let text = std::fs::read_to_string(config).unwrap_or_default();
-    ClusterConfig::parse(&text).map_or_else(|_| FrontendConfig::default().public, |config| config.frontend.public)
+    let public =
+        ClusterConfig::parse(&text).map_or_else(|_| FrontendConfig::default().public, |config| config.frontend.public);
+    reachable(public)
+}
+
+/// How a listener is reached from its own machine: one that is bound to all addresses also has that of loopback, which
+/// is the one that certificates name.
+fn reachable(mut listener: SocketAddr) -> SocketAddr {
+    match listener.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => listener.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => listener.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    listener
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reachable;
+
+    #[test]
+    fn a_frontend_on_all_addresses_is_called_on_loopback() {
+        let called = |listener: &str| reachable(listener.parse().unwrap()).to_string();
+        assert_eq!(called("0.0.0.0:8080"), "127.0.0.1:8080");
+        assert_eq!(called("[::]:8080"), "[::1]:8080");
+        assert_eq!(called("10.0.0.1:8080"), "10.0.0.1:8080");
+    }
 }

@@ -75,7 +75,9 @@ impl From<&Failure> for Exit {
         match failure {
             Failure::Refused | Failure::Timeout | Failure::Broken(_) => Self::Unavailable,
             Failure::Answered { error, .. } => Self::from(error),
-            Failure::Foreign { .. } => Self::Failed,
+            // What a proxy says of a frontend that it does not reach.
+            Failure::Foreign { status: 502..=504, .. } => Self::Unavailable,
+            Failure::Foreign { .. } | Failure::Untrusted(_) => Self::Failed,
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     Context,
     admin::Replica,
     api::Failure,
+    exit::{Ending, Exit},
     output::{Report, or_dash, table, table_text, verdict_cell},
     terminal,
 };
@@ -163,7 +164,8 @@ impl Cluster {
                 return Ok(members);
             }
         }
-        bail!("no replica of the configuration tells who the members are; look at 'bazaar status'")
+        let why = "no replica of the configuration tells who the members are; look at 'bazaar status'";
+        bail!(Ending::new(Exit::Unavailable, why))
     }
 
     async fn leader(&self) -> Option<&Replica> {
@@ -221,7 +223,8 @@ impl Cluster {
                 return Ok(());
             }
             if began.elapsed() > CATCH_UP_TIMEOUT {
-                bail!("replica {id} has not caught up in an hour; it stays a learner, repeat the command to go on");
+                let why = "has not caught up in an hour; it stays a learner, repeat the command to go on";
+                bail!(Ending::new(Exit::Unavailable, format!("replica {id} {why}")));
             }
             if told.elapsed() > TELL_EVERY {
                 terminal::print_note(&format!("replica {id} catches up: it lacks {} log entries", or_dash(lag)));
@@ -239,12 +242,13 @@ impl Cluster {
                 None => "no replica of the configuration leads".to_owned(),
                 Some(leader) => match leader.change_members(change).await {
                     Ok(members) => return Ok(members),
-                    Err(failure) if !passes_by_itself(&failure) => bail!("{failure}"),
+                    Err(failure) if !passes_by_itself(&failure) => bail!(failure),
                     Err(failure) => failure.to_string(),
                 },
             };
             if Instant::now() >= deadline {
-                bail!("the membership could not be changed: {why}; look at 'bazaar members list'");
+                let sentence = format!("the membership could not be changed: {why}; look at 'bazaar members list'");
+                bail!(Ending::new(Exit::Unavailable, sentence));
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -258,6 +262,6 @@ fn passes_by_itself(failure: &Failure) -> bool {
             ErrorKind::NotLeader | ErrorKind::NoLeader | ErrorKind::NoQuorum | ErrorKind::MembershipBusy
         ),
         Failure::Refused | Failure::Timeout | Failure::Broken(_) => true,
-        Failure::Foreign { .. } => false,
+        Failure::Foreign { .. } | Failure::Untrusted(_) => false,
     }
 }

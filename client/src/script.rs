@@ -62,8 +62,10 @@ impl ClusterScript {
     /// What a person would type.
     pub fn typed(&self, words: &[&str]) -> String {
         let told = self.arguments().filter(|(_, path)| *path != Path::new(CONFIG_DEFAULT));
-        let told = told.map(|(flag, path)| format!(" {flag} {}", path.display()));
-        format!("{} {}{}", self.path.display(), words.join(" "), told.collect::<String>())
+        let told = told.flat_map(|(flag, path)| [flag.to_owned(), quoted(&path.to_string_lossy())]);
+        let path = quoted(&self.path.to_string_lossy());
+        let words = words.iter().map(|word| quoted(word));
+        [path].into_iter().chain(words).chain(told).collect::<Vec<_>>().join(" ")
     }
 
     /// Runs it to its end; returns what it printed.
@@ -86,5 +88,28 @@ impl ClusterScript {
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "{shown} {}: {}", words.join(" "), said.trim());
         Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    }
+}
+
+/// A word as a person would type it for a shell.
+pub fn quoted(word: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=@%+,".contains(letter);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_can_be_typed_also_where_names_hold_spaces() {
+        let script = |path: &str, data| ClusterScript::new(path.into(), data, CONFIG_DEFAULT.into());
+        assert_eq!(script(PATH, Some("data".into())).typed(&["restart", "2"]), "scripts/cluster restart 2 --data data");
+        let spaced = script("/my bazaar/scripts/cluster", Some("it's".into()));
+        assert_eq!(spaced.typed(&["start"]), r"'/my bazaar/scripts/cluster' start --data 'it'\''s'");
+        assert_eq!(quoted(""), "''");
     }
 }

@@ -24,7 +24,12 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{Context, admin::Replica, api::Failure};
+use crate::{
+    Context,
+    admin::Replica,
+    api::Failure,
+    exit::{Ending, Exit},
+};
 
 /// How long a replica is looked for that has applied all it knows of: under load each lags for moments.
 const CHOICE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,11 +72,9 @@ async fn choose(config: &ClusterConfig, caller: &Caller) -> Result<Replica> {
             return Ok(Replica::new(config.replica(id)?, caller));
         }
         if Instant::now() >= deadline {
-            bail!(
-                "{} of {} replicas answer, and none has applied all it knows of; name one with --replica",
-                answered.len(),
-                replicas.len()
-            );
+            let (answered, all) = (answered.len(), replicas.len());
+            let why = "answer, and none has applied all it knows of; name one with --replica";
+            bail!(Ending::new(Exit::Unavailable, format!("{answered} of {all} replicas {why}")));
         }
         sleep(PAUSE).await;
     }

@@ -22,6 +22,7 @@ use indicatif::ProgressBar;
 use crate::{
     Context,
     admin::Replica,
+    away::Away,
     check,
     output::{make_folder, write_file},
     script::ScriptArgs,
@@ -53,7 +54,8 @@ Examples:
   bazaar crash                                     five crashes of the cluster in data/, the leader's at least twice
   bazaar crash --rounds 20 --seed 7 --data /tmp/b  others, of the cluster in /tmp/b
 
-The exit code is 0 only if no client saw an error and all databases are equal at the end.";
+The exit code is 0 only if no client saw an error and all databases are equal at the end. Also after Ctrl-C a killed
+replica comes back.";
 
 /// The arguments of `bazaar crash`.
 #[derive(Debug, Clone, Args)]
@@ -89,12 +91,10 @@ pub async fn run(context: &Context, args: CrashArgs) -> Result<()> {
     let replicas: Vec<Replica> =
         cluster.replicas.iter().map(|replica| Replica::new(replica, context.frontend.caller())).collect();
     let ids: Vec<ReplicaId> = replicas.iter().map(|replica| replica.id).collect();
-    let experiment = Experiment { context, args: &args, replicas, live: terminal::live_line(context.printer.format) };
-    let mut rounds = Vec::new();
-    for victim in victims(args.seed, args.rounds as usize, &ids) {
-        rounds.push(experiment.round(victim, rounds.len() as u64 + 1).await?);
-    }
-    whole(&experiment.replicas).await?;
+    let away = Away::new(args.script.of(context.config_path()));
+    let live = terminal::live_line(context.printer.format);
+    let experiment = Experiment { context, args: &args, replicas, away, live };
+    let rounds = experiment.away.restoring(experiment.rounds(&ids)).await?;
     experiment.live.set_message("comparing all databases");
     let checks = check::rows(context, Some(&experiment.records()), false).await?;
     experiment.live.finish_and_clear();
@@ -111,10 +111,20 @@ struct Experiment<'a> {
     context: &'a Context,
     args: &'a CrashArgs,
     replicas: Vec<Replica>,
+    away: Away,
     live: ProgressBar,
 }
 
 impl Experiment<'_> {
+    async fn rounds(&self, ids: &[ReplicaId]) -> Result<Vec<Round>> {
+        let mut rounds = Vec::new();
+        for victim in victims(self.args.seed, self.args.rounds as usize, ids) {
+            rounds.push(self.round(victim, rounds.len() as u64 + 1).await?);
+        }
+        whole(&self.replicas).await?;
+        Ok(rounds)
+    }
+
     /// Kills one replica while clients run, and brings it back.
     async fn round(&self, victim: Victim, number: u64) -> Result<Round> {
         let leader = whole(&self.replicas).await?;
@@ -150,12 +160,11 @@ impl Experiment<'_> {
 
     /// Returns how long the replica was away: from its death until it had caught up again.
     async fn kill_and_bring_back(&self, replica: ReplicaId) -> Result<Duration> {
-        let script = self.args.script.of(self.context.config_path());
         tokio::time::sleep(BEFORE).await;
         let killed = Instant::now();
-        script.call(&["kill", &replica.to_string()]).await?;
+        self.away.take(replica, "kill", "restart").await?;
         tokio::time::sleep(DOWN).await;
-        script.call(&["restart", &replica.to_string()]).await?;
+        self.away.bring_back(replica).await?;
         whole(&self.replicas).await.context("a killed replica came back, but did not catch up")?;
         let away = killed.elapsed();
         tokio::time::sleep(AFTER).await;

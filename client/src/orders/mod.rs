@@ -4,6 +4,8 @@ mod events;
 mod follow;
 mod list;
 
+pub(crate) use list::newest;
+
 use anyhow::Result;
 use bazaar_domain::{StockName, api::OrderView, limits::PAGE_ORDERS_MAX};
 use clap::Args;

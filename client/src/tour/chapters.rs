@@ -8,16 +8,19 @@ use bazaar_domain::{
 use bazaar_order_raft::log_store::view::EntryView;
 use futures::future::join_all;
 
-use super::{Tour, crowd::Crowd};
+use super::Tour;
 use crate::{
     admin::Replica,
     api::explained,
     check::report::CheckReport,
+    crowd::{Crowd, WallClock},
     output::{Report, counted},
     whole::whole,
     workload::record::{Record, RecordFile},
 };
 
+/// Clients that trade while the leader dies.
+const CLIENTS: u64 = 4;
 /// How many the tour buys at a time.
 const BOUGHT: u64 = 3;
 /// Trades that clients make before and after a leader's death, at least.
@@ -88,16 +91,16 @@ impl Tour<'_> {
         self.stage.chapter("3 of 6: the leader dies", what).await?;
         let leader = whole(&self.replicas).await?;
         let position = self.leader_position().await?;
-        let crowd = Crowd::start(&self.context.frontend, self.stock);
+        let crowd = Crowd::start(&self.context.frontend, self.stock, CLIENTS, WallClock::start());
         crowd.more_answers(TRADES_AROUND).await?;
         self.kill(leader).await?;
         crowd.more_answers(TRADES_AROUND).await?;
         let mut seen = crowd.stop().await;
         self.bazaar(&["status"]).await?;
-        let (answered, failed) = (seen.orders.len(), seen.failures.len());
+        let (answered, failed) = (seen.orders.len(), seen.failed);
         let pause = seen.pause_ms().map_or("-".into(), |pause| format!("{pause:.0} ms"));
-        let why = seen.failures.first().map(|why| format!(": {why}")).unwrap_or_default();
-        let errors = counted(failed as u64, "error");
+        let why = seen.first_failure.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        let errors = counted(failed, "error");
         self.promise(
             "a leader's death is a pause, not an error",
             failed == 0,

@@ -3,15 +3,14 @@
 //! broke, whatever happens.
 
 mod chapters;
-mod crowd;
 mod promises;
 mod quorum;
 mod stage;
 
 use std::{
-    collections::BTreeSet,
     io::{IsTerminal, stdin},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Instant,
 };
 
@@ -24,12 +23,11 @@ use crate::{
     Context,
     admin::Replica,
     api::explained,
+    away::Away,
     check::report::Row,
     cli::CONFIG_DEFAULT,
     exit::{Ending, Exit},
-    interrupt,
-    script::ClusterScript,
-    terminal::print_note,
+    script::{ClusterScript, quoted},
     whole::whole,
     workload::record::Record,
 };
@@ -71,14 +69,13 @@ pub struct TourArgs {
 /// What the chapters work with.
 struct Tour<'a> {
     context: &'a Context,
-    script: ClusterScript,
+    /// What was killed and is not back, and the script.
+    away: Arc<Away>,
     replicas: Vec<Replica>,
     stage: Stage,
     stock: StockName,
     /// Makes the keys of this tour its own.
     token: String,
-    /// Replicas that were killed and are not back.
-    killed: BTreeSet<ReplicaId>,
     /// Orders that were acknowledged.
     acknowledged: Vec<Record>,
     /// What was promised and seen.
@@ -101,21 +98,13 @@ pub async fn run(context: &Context, args: TourArgs) -> Result<()> {
         bail!(Ending::new(Exit::Usage, "nobody can press Enter here; give --yes for a tour without pauses"));
     }
     let mut tour = Tour::prepare(context, args).await?;
-    let told = tokio::select! {
-        told = tour.tell() => told,
-        signal = interrupt::interrupted() => signal.and(Err(interrupted())),
-    };
-    let restored = tour.restore().await;
-    restored.and(told)?;
+    let away = Arc::clone(&tour.away);
+    away.restoring(tour.tell()).await?;
     let report = TourReport::new(tour.promises, began.elapsed());
     tour.stage.say("\n== What was promised, and what was seen");
     context.printer.print(&report);
     ensure!(report.ok, "not every promise was kept; see the rows marked FAIL");
     Ok(())
-}
-
-fn interrupted() -> anyhow::Error {
-    Ending::new(Exit::Interrupted, "the tour was ended before its end; every replica that it killed is back").into()
 }
 
 impl<'a> Tour<'a> {
@@ -151,12 +140,11 @@ impl<'a> Tour<'a> {
         whole(&replicas).await.map_err(no_cluster)?;
         Ok(Self {
             context,
-            script,
+            away: Arc::new(Away::new(script)),
             replicas,
             stage: Stage::new(context.printer, !args.yes),
             stock: most.name,
             token: format!("{:08x}", rand::random::<u32>()),
-            killed: BTreeSet::new(),
             acknowledged: Vec::new(),
             promises: Vec::new(),
         })
@@ -182,9 +170,14 @@ impl<'a> Tour<'a> {
     /// A command of this program as a person would type it.
     fn typed(&self, words: &[&str]) -> String {
         let config = self.context.config_path();
-        let told =
-            if config == Path::new(CONFIG_DEFAULT) { String::new() } else { format!(" --config {}", config.display()) };
-        format!("bazaar {}{told}", words.join(" "))
+        let mut typed: Vec<String> = ["bazaar"].iter().chain(words).map(|word| quoted(word)).collect();
+        if config != Path::new(CONFIG_DEFAULT) {
+            typed.extend(["--config".to_owned(), quoted(&config.to_string_lossy())]);
+        }
+        if !self.context.is_default_url {
+            typed.extend(["--url".to_owned(), quoted(self.context.frontend.url())]);
+        }
+        typed.join(" ")
     }
 
     /// Runs this same program with these words, as a person would type them, and shows what it prints.
@@ -206,6 +199,7 @@ impl<'a> Tour<'a> {
             .args(words)
             .args(["--url", self.context.frontend.url(), "--output", format, "--color", colour, "--config"])
             .arg(self.context.config_path())
+            .envs(self.context.frontend.access().variables())
             // Ctrl-C is for the tour, which ends what it began.
             .process_group(0)
             .kill_on_drop(true)
@@ -218,32 +212,15 @@ impl<'a> Tour<'a> {
 
     /// Kills a replica with the script.
     async fn kill(&mut self, id: ReplicaId) -> Result<()> {
-        // Noted first: who is interrupted while it happens must bring it back too.
-        self.killed.insert(id);
-        self.script(&["kill", &id.to_string()]).await
+        self.stage.command(&self.away.script().typed(&["kill", &id.to_string()]));
+        self.stage.output(&self.away.take(id, "kill", "restart").await?);
+        Ok(())
     }
 
     /// Restarts a replica with the script, which waits until it is ready.
     async fn bring_back(&mut self, id: ReplicaId) -> Result<()> {
-        self.script(&["restart", &id.to_string()]).await?;
-        self.killed.remove(&id);
-        Ok(())
-    }
-
-    async fn script(&self, words: &[&str]) -> Result<()> {
-        self.stage.command(&self.script.typed(words));
-        self.stage.output(&self.script.call(words).await?);
-        Ok(())
-    }
-
-    /// Brings back whatever is still down.
-    async fn restore(&mut self) -> Result<()> {
-        for id in std::mem::take(&mut self.killed) {
-            print_note(&format!("bringing replica {id} back"));
-            let words = ["restart", &id.to_string()];
-            let restarted = self.script.call(&words).await;
-            restarted.with_context(|| format!("replica {id} is down; start it with: {}", self.script.typed(&words)))?;
-        }
+        self.stage.command(&self.away.script().typed(&["restart", &id.to_string()]));
+        self.stage.output(&self.away.bring_back(id).await?);
         Ok(())
     }
 }
