@@ -25,6 +25,8 @@ const CLIENTS_FROM: Micros = 900 * MILLI;
 const DRIFT_PPM_MAX: i64 = 45_000;
 /// Different keys of a run: few, so that some are used again.
 const KEYS_PER_TRADE: f64 = 0.8;
+/// Orders that a read of several asks for.
+const READ_ORDERS_MAX: usize = 5;
 /// Most faults of a run.
 const FAULTS_MAX: usize = 6;
 
@@ -228,10 +230,18 @@ fn draw_op(until: Micros, ops: usize, rng: &mut SmallRng) -> Op {
             let side = if number % 2 == 0 && rng.random_bool(0.95) { Side::Buy } else { side };
             Action::Trade(trade(&format!("k{number}"), stock, side, 1 + (number % 9) as u64))
         }
-        _ if rng.random_bool(0.5) => Action::Read(OrderRead::ByNumber(rng.random_range(1..=ops as u64 / 4))),
-        _ => Action::Read(OrderRead::ByKey(key(&format!("k{}", rng.random_range(0..keys))))),
+        _ => Action::Read(draw_read(ops as u64, keys, rng)),
     };
     Op { at: rng.random_range(CLIENTS_FROM..until), frontend: rng.random_range(0..FRONTENDS), action }
+}
+
+fn draw_read(ops: u64, keys: usize, rng: &mut SmallRng) -> OrderRead {
+    match rng.random_range(0..5) {
+        0..2 => OrderRead::ByNumber(rng.random_range(1..=ops / 4)),
+        2..4 => OrderRead::ByKey(key(&format!("k{}", rng.random_range(0..keys)))),
+        _ if rng.random_bool(0.5) => OrderRead::After { after: rng.random_range(0..ops / 4), limit: READ_ORDERS_MAX },
+        _ => OrderRead::Newest,
+    }
 }
 
 fn draw_process(rng: &mut SmallRng) -> Process {

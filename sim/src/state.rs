@@ -91,7 +91,7 @@ impl Applied {
             self.store.orders.extend(changes.orders.into_iter().map(|(_, record)| Rc::from(record)));
             self.store.outcomes.extend(changes.outcomes);
             decisions = applied.decisions;
-            published.push(RecentEntry { published: applied.published, statuses: applied.statuses });
+            published.push(RecentEntry { published: applied.published, statuses: applied.statuses, origin: None });
         }
         recent.extend(published, position.index);
         note.digest = self.books.totals.digest.to_string();
@@ -107,11 +107,8 @@ impl Applied {
     /// Answers an order read, with the highest log index that the answer shows; as the real state does.
     pub fn read(&self, read: &OrderRead) -> (OrderReadAnswer, u64) {
         match read {
-            OrderRead::ByNumber(number) => {
-                let order = self.order(*number);
-                let shows = order.as_ref().map_or(0, |order| order.log_index);
-                (OrderReadAnswer::Order(order), shows)
-            }
+            OrderRead::ByNumber(number) => self.one_order(*number),
+            OrderRead::Newest => self.one_order(self.books.totals.orders),
             OrderRead::ByKey(key) => match self.store.outcomes.get(key).copied() {
                 None => (OrderReadAnswer::Key(None), 0),
                 Some(stored) => {
@@ -130,6 +127,12 @@ impl Applied {
                 (OrderReadAnswer::Page { orders, more, log_index: self.last.index }, self.last.index)
             }
         }
+    }
+
+    fn one_order(&self, number: u64) -> (OrderReadAnswer, u64) {
+        let order = self.order(number);
+        let shows = order.as_ref().map_or(0, |order| order.log_index);
+        (OrderReadAnswer::Order(order), shows)
     }
 
     fn order(&self, number: u64) -> Option<Order> {

@@ -1,9 +1,9 @@
 //! What is true: the entries as they were applied first, and what clients have been shown. Every later word is compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bazaar_domain::{
-    ErrorKind, IdempotencyKey, Outcome, Side, Stock, StockName, Trade, TradeFate,
+    ErrorKind, IdempotencyKey, Order, Outcome, Side, Stock, StockName, Trade, TradeFate,
     internal::{OrderRead, OrderReadAnswer},
     order::{Decision, StoredOutcome},
 };
@@ -42,7 +42,7 @@ pub struct Truth {
     trades: BTreeMap<IdempotencyKey, Vec<Trade>>,
     shown: BTreeMap<StockName, u64>,
     orders_shown: u64,
-    known_keys: BTreeMap<IdempotencyKey, ()>,
+    known_keys: BTreeSet<IdempotencyKey>,
 }
 
 type Verdict = Result<(), Violation>;
@@ -132,7 +132,7 @@ impl Truth {
             Action::Lookup { stock } => Before { version: self.shown[stock], ..Before::default() },
             Action::Trade(_) => Before::default(),
             Action::Read(OrderRead::ByKey(key)) => {
-                Before { key_is_known: self.known_keys.contains_key(key), ..Before::default() }
+                Before { key_is_known: self.known_keys.contains(key), ..Before::default() }
             }
             Action::Read(_) => Before { orders: self.orders_shown, ..Before::default() },
         }
@@ -179,7 +179,7 @@ impl Truth {
         if !is_true {
             return Err(Violation(format!("{decision:?} under {}, which has {stored:?}", trade.key.as_str())));
         }
-        self.known_keys.insert(trade.key.clone(), ());
+        self.known_keys.insert(trade.key.clone());
         if let (true, Outcome::Accepted { number, stock_version }) = (is_same, stored.outcome) {
             self.show_version(trade.name, stock_version);
             self.orders_shown = self.orders_shown.max(number);
@@ -189,39 +189,55 @@ impl Truth {
 
     fn read(&mut self, read: &OrderRead, before: Before, answer: &OrderReadAnswer) -> Verdict {
         match (read, answer) {
-            (OrderRead::ByNumber(number), OrderReadAnswer::Order(order)) => match order {
-                None if *number <= before.orders => {
-                    violated(format!("order {number} is said not to exist, after order {} was shown", before.orders))
+            (OrderRead::ByNumber(number), OrderReadAnswer::Order(None)) if *number <= before.orders => {
+                violated(format!("order {number} is said not to exist, after order {} was shown", before.orders))
+            }
+            (OrderRead::ByNumber(number), OrderReadAnswer::Order(Some(order))) if order.number != *number => {
+                violated(format!("order {number} is shown as {order:?}"))
+            }
+            (OrderRead::Newest, OrderReadAnswer::Order(newest)) => {
+                let number = newest.as_ref().map_or(0, |order| order.number);
+                if number < before.orders {
+                    return violated(format!("the newest order is said to be {number}, after {} was", before.orders));
                 }
-                None => Ok(()),
-                Some(order) if self.orders.get(number) != Some(&order.key) => {
-                    violated(format!("order {number} is shown as {order:?}"))
+                newest.iter().try_for_each(|order| self.show_order(order))
+            }
+            (OrderRead::ByNumber(_), OrderReadAnswer::Order(order)) => {
+                order.iter().try_for_each(|order| self.show_order(order))
+            }
+            (OrderRead::ByKey(key), OrderReadAnswer::Key(None)) if before.key_is_known => {
+                violated(format!("key {} is said not to be known, after it was decided", key.as_str()))
+            }
+            (OrderRead::ByKey(_), OrderReadAnswer::Key(None)) => Ok(()),
+            (OrderRead::ByKey(key), OrderReadAnswer::Key(Some((stored, order)))) => {
+                if self.outcomes.get(key) != Some(stored) {
+                    return violated(format!("key {} is shown with {stored:?}", key.as_str()));
                 }
-                Some(order) => {
-                    self.show_version(order.name, order.stock_version);
-                    self.orders_shown = self.orders_shown.max(*number);
-                    Ok(())
+                self.known_keys.insert(key.clone());
+                order.iter().try_for_each(|order| self.show_order(order))
+            }
+            (OrderRead::After { after, .. }, OrderReadAnswer::Page { orders, more, .. }) => {
+                let through = after + orders.len() as u64;
+                if !orders.iter().map(|order| order.number).eq(after + 1..=through) {
+                    return violated(format!("what follows order {after} is said to be {orders:?}"));
                 }
-            },
-            (OrderRead::ByKey(key), OrderReadAnswer::Key(found)) => match found {
-                None if before.key_is_known => {
-                    violated(format!("key {} is said not to be known, after it was decided", key.as_str()))
+                if !more && through < before.orders {
+                    return violated(format!("order {through} is said to be the last, after {} was shown", before.orders));
                 }
-                None => Ok(()),
-                Some((stored, _)) if self.outcomes.get(key) != Some(stored) => {
-                    violated(format!("key {} is shown with {stored:?}", key.as_str()))
-                }
-                Some((_, order)) => {
-                    self.known_keys.insert(key.clone(), ());
-                    if let Some(order) = order {
-                        self.show_version(order.name, order.stock_version);
-                        self.orders_shown = self.orders_shown.max(order.number);
-                    }
-                    Ok(())
-                }
-            },
+                orders.iter().try_for_each(|order| self.show_order(order))
+            }
             (read, answer) => unreachable!("{answer:?} is no answer to {read:?}"),
         }
+    }
+
+    /// An order is shown: it must be what apply made, and nothing older may be shown after it.
+    fn show_order(&mut self, order: &Order) -> Verdict {
+        if self.orders.get(&order.number) != Some(&order.key) {
+            return violated(format!("no order is {order:?}"));
+        }
+        self.show_version(order.name, order.stock_version);
+        self.orders_shown = self.orders_shown.max(order.number);
+        Ok(())
     }
 
     fn show_version(&mut self, stock: StockName, version: u64) {
