@@ -22,6 +22,7 @@ use rand::{RngExt, rngs::SmallRng};
 use crate::{
     message::{CallId, CallNames, Effects, Message, Process, Request, Response, StockReply, Timer},
     raft::REPLICAS,
+    seen::{Seen, Tally},
 };
 
 /// Publishes taken at a time.
@@ -96,14 +97,15 @@ impl Catalog {
             frontends: BTreeMap::new(),
             known_leader: None,
             asked: BTreeMap::new(),
-            calls: CallNames::of(REPLICAS + 1, life),
+            calls: CallNames::of(Process::Catalog, life),
         }
     }
 
     /// What a crash leaves.
-    pub fn crash(mut self, rng: &mut SmallRng) -> Disk {
+    pub fn crash(mut self, rng: &mut SmallRng, tally: &mut Tally) -> Disk {
         if !self.disk.is_empty() {
             let kept = rng.random_range(1..=self.disk.len());
+            tally.add(Seen::CopyLost, u64::from(kept < self.disk.len()));
             self.disk.truncate(kept);
         }
         self.disk

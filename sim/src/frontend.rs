@@ -20,6 +20,7 @@ use crate::{
     plan::{Action, OpId},
     raft::REPLICAS,
     replica::id_of,
+    seen::Seen,
 };
 
 /// Stocks in the cache: fewer than there are, so that entries are evicted.
@@ -95,9 +96,14 @@ impl Frontend {
             fetches: BTreeMap::new(),
             flights: BTreeMap::new(),
             gateway: Machine::new(settings),
-            calls: CallNames::of(REPLICAS + 2 + own, life),
+            calls: CallNames::of(Process::Frontend(own), life),
             purposes: BTreeMap::new(),
         }
+    }
+
+    /// How often its lease has lapsed.
+    pub fn lapses(&self) -> u64 {
+        self.cache.counts().lapses
     }
 
     /// A client wants something.
@@ -203,7 +209,10 @@ impl Frontend {
     fn look_up(&mut self, op: OpId, name: StockName, sharing: Sharing, now: Moment, out: &mut Effects) {
         let give_up = now.plus(LOOKUP_HELD_MAX);
         let ticket = match self.cache.lookup(&name, now) {
-            Lookup::Hit(answer) => return out.reply(op, Reply::Stock(Some(answer.stock.clone()))),
+            Lookup::Hit(answer) => {
+                out.saw(Seen::Hit);
+                return out.reply(op, Reply::Stock(Some(answer.stock.clone())));
+            }
             Lookup::Bypass(_) => None,
             Lookup::Miss(ticket) => {
                 if let Some(flight) = self.flights.get_mut(&name) {

@@ -5,12 +5,17 @@
 
 pub mod catalog;
 pub mod clock;
+mod ending;
+mod faults;
 pub mod frontend;
 pub mod message;
 pub mod plan;
+pub mod queue;
 pub mod raft;
 pub mod replica;
+pub mod seen;
 pub mod shrink;
+mod slot;
 pub mod state;
 pub mod truth;
 pub mod world;

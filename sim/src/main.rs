@@ -5,8 +5,9 @@ use std::{process::ExitCode, time::Instant};
 use clap::Parser;
 use sim::{
     plan::{Length, Plan},
+    seen::Tally,
     shrink::shrink,
-    world::{self, Tally},
+    world::{self, Teller},
 };
 
 /// Simulates the service under faults, and checks what clients are shown.
@@ -16,6 +17,9 @@ struct Args {
     /// Run only this seed, and tell every event.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// With --seed: leave messages and timers out.
+    #[arg(long, requires = "seed")]
+    brief: bool,
     /// How many seeds to run.
     #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
     seeds: u64,
@@ -25,24 +29,33 @@ struct Args {
     /// Ten times as long runs.
     #[arg(long)]
     long: bool,
+    /// The rule to break.
+    #[cfg(feature = "mutants")]
+    #[arg(long, value_name = "NAME")]
+    mutant: Option<String>,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    #[cfg(feature = "mutants")]
+    if let Some(name) = &args.mutant {
+        let found = bazaar_domain::mutants::Mutant::ALL.iter().find(|mutant| mutant.name() == name);
+        bazaar_domain::mutants::break_only(Some(*found.expect("a mutant of that name")));
+    }
     let length = if args.long { Length::LONG } else { Length::SHORT };
     match args.seed {
-        Some(seed) => one(&Plan::draw(seed, length)),
+        Some(seed) => one(&Plan::draw(seed, length), !args.brief),
         None => many(args.from..args.from + args.seeds, length),
     }
 }
 
-/// Tells a run, event by event.
+/// Tells a run.
 #[expect(clippy::print_stdout, reason = "this is what the program is for")]
-fn one(plan: &Plan) -> ExitCode {
-    let result = world::run(plan, Some(&mut |line| println!("{line}")));
-    match result {
+fn one(plan: &Plan, tells_all: bool) -> ExitCode {
+    println!("{plan}");
+    match world::run(plan, Some(Teller { line: &mut |line| println!("{line}"), tells_all })) {
         Ok(tally) => {
-            println!("all promises were kept: {tally:?}");
+            println!("no promise was broken\n{tally}");
             ExitCode::SUCCESS
         }
         Err(violation) => {
@@ -61,30 +74,18 @@ fn many(seeds: std::ops::Range<u64>, length: Length) -> ExitCode {
     for seed in seeds {
         let plan = Plan::draw(seed, length);
         match world::run(&plan, None) {
-            Ok(tally) => total.add(&tally),
+            Ok(tally) => total.add_all(&tally),
             Err(violation) => {
                 println!("seed {seed}: VIOLATION: {}", violation.0);
-                tell_smallest(&plan);
+                if let Some((smallest, _)) = shrink(&plan) {
+                    println!("a smaller run that fails:");
+                    one(&smallest, false);
+                }
                 return ExitCode::FAILURE;
             }
         }
     }
     let seconds = started.elapsed().as_secs_f64();
-    println!("{count} seeds, {:.0} a second: no promise was broken", count as f64 / seconds);
-    println!("{total:?}");
+    println!("{count} seeds in {seconds:.1} s, {:.0} a second: no promise was broken\n{total}", count as f64 / seconds);
     ExitCode::SUCCESS
-}
-
-#[expect(clippy::print_stdout, reason = "this is what the program is for")]
-fn tell_smallest(plan: &Plan) {
-    let Some((smallest, violation)) = shrink(plan) else { return };
-    println!("the smallest run that was found to fail too: {}", violation.0);
-    for fault in &smallest.faults {
-        println!("  {:>8} us, for {:>8} us: {}", fault.at, fault.lasts, fault.mishap);
-    }
-    for op in &smallest.ops {
-        println!("  {:>8} us, at frontend {}: {}", op.at, op.frontend + 1, op.action);
-    }
-    println!("its events:");
-    let _ = world::run(&smallest, Some(&mut |line| println!("{line}")));
 }

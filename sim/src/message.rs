@@ -12,7 +12,12 @@ use bazaar_domain::{
 };
 use bazaar_service::CallError;
 
-use crate::{plan::OpId, raft::RaftMessage, state::Applied};
+use crate::{
+    plan::OpId,
+    raft::{REPLICAS, RaftMessage},
+    seen::Seen,
+    state::{Applied, AppliedNote},
+};
 
 /// A process. Replicas and frontends count from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +28,17 @@ pub enum Process {
     Catalog,
     /// A frontend.
     Frontend(usize),
+}
+
+impl Process {
+    /// Its place among all processes.
+    pub const fn place(self) -> usize {
+        match self {
+            Self::Replica(replica) => replica,
+            Self::Catalog => REPLICAS,
+            Self::Frontend(frontend) => REPLICAS + 1 + frontend,
+        }
+    }
 }
 
 impl fmt::Display for Process {
@@ -142,7 +158,9 @@ pub enum Effect {
     /// Tell a client.
     Reply(OpId, Reply),
     /// It applied an entry.
-    Applied(crate::state::AppliedNote),
+    Applied(AppliedNote),
+    /// Something happened that is counted.
+    Saw(Seen),
 }
 
 /// What a client gets.
@@ -186,6 +204,11 @@ impl Effects {
         self.list.push(Effect::WakeWithin(micros_max, timer));
     }
 
+    /// Counts something.
+    pub fn saw(&mut self, seen: Seen) {
+        self.list.push(Effect::Saw(seen));
+    }
+
     /// Tells a client.
     pub fn reply(&mut self, op: OpId, reply: Reply) {
         self.list.push(Effect::Reply(op, reply));
@@ -200,8 +223,8 @@ pub struct CallNames {
 
 impl CallNames {
     /// The names of one life of one process, of which no other has any.
-    pub fn of(process: usize, life: u64) -> Self {
-        Self { next: ((process as u64) << 56) | (life << 40) }
+    pub fn of(process: Process, life: u64) -> Self {
+        Self { next: ((process.place() as u64) << 56) | (life << 40) }
     }
 
     /// The next one.

@@ -25,10 +25,26 @@ const CLIENTS_FROM: Micros = 900 * MILLI;
 const DRIFT_PPM_MAX: i64 = 45_000;
 /// Different keys of a run: few, so that some are used again.
 const KEYS_PER_TRADE: f64 = 0.8;
+/// Somebody looks what became of a trade within this time.
+const LOOKED_AFTER_MAX: Micros = 300 * MILLI;
 /// Orders that a read of several asks for.
 const READ_ORDERS_MAX: usize = 5;
-/// Most faults of a run.
-const FAULTS_MAX: usize = 6;
+/// Most faults of a short run that are drawn one by one.
+const FAULTS_MAX: usize = 5;
+/// Most scenes of a short run.
+const SCENES_MAX: usize = 2;
+/// Trades that a client sends at once, at most: enough for entries of several trades.
+const BURST_MAX: usize = 6;
+
+/// All processes, in the order of their places.
+pub const PROCESSES: [Process; REPLICAS + 1 + FRONTENDS] = [
+    Process::Replica(0),
+    Process::Replica(1),
+    Process::Replica(2),
+    Process::Catalog,
+    Process::Frontend(0),
+    Process::Frontend(1),
+];
 
 /// Names an operation: its place in the plan.
 pub type OpId = usize;
@@ -63,8 +79,32 @@ pub struct Op {
 pub enum Victim {
     /// Whoever leads then.
     Leader,
+    /// The first replica that does not.
+    Follower,
     /// This one.
     Process(Process),
+}
+
+/// From whom a process is cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// From everybody.
+    All,
+    /// From the replicas: a leader that the others replace, and that everybody else still reaches.
+    Replicas,
+    /// From the catalog.
+    Catalog,
+}
+
+impl Others {
+    /// Whether this process is one of them.
+    pub fn contain(self, process: Process) -> bool {
+        match self {
+            Self::All => true,
+            Self::Replicas => matches!(process, Process::Replica(_)),
+            Self::Catalog => process == Process::Catalog,
+        }
+    }
 }
 
 /// What goes wrong.
@@ -74,8 +114,8 @@ pub enum Mishap {
     Crash(Victim),
     /// A process stands still.
     Pause(Victim),
-    /// Nothing reaches a process, and nothing it sends arrives.
-    CutOff(Victim),
+    /// Nothing that these others send reaches a process, and nothing it sends reaches them.
+    CutOff(Victim, Others),
     /// What one process sends does not reach another.
     OneWay(Process, Process),
     /// All replicas and the catalog die at once.
@@ -128,6 +168,8 @@ pub struct Plan {
     pub faults: Vec<Fault>,
     /// Then everything is made well again.
     pub healed_at: Micros,
+    /// The catalog is made well again only after each frontend took a trade: trades do not need it.
+    pub catalog_comes_last: bool,
 }
 
 /// How long a run is.
@@ -151,16 +193,24 @@ impl Plan {
     pub fn draw(seed: u64, length: Length) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let healed_at = CLIENTS_FROM + length.faulty;
-        let processes = REPLICAS + 1 + FRONTENDS;
-        let drifts_ppm = (0..processes).map(|_| rng.random_range(-DRIFT_PPM_MAX..=DRIFT_PPM_MAX)).collect();
+        let drifts_ppm = PROCESSES.iter().map(|_| rng.random_range(-DRIFT_PPM_MAX..=DRIFT_PPM_MAX)).collect();
         let weather = draw_weather(&mut rng);
-        let mut ops: Vec<Op> = (0..length.ops).map(|_| draw_op(healed_at, length.ops, &mut rng)).collect();
+        let mut script = Script { rng, ops: Vec::new(), faults: Vec::new(), keys: keys_of(length), until: healed_at };
+        let times = length.ops / Length::SHORT.ops;
+        for _ in 0..script.rng.random_range(0..=SCENES_MAX * times) {
+            script.scene();
+        }
+        for _ in 0..script.rng.random_range(0..=FAULTS_MAX * times) {
+            script.any_fault();
+        }
+        while script.ops.len() < length.ops {
+            script.any_op();
+        }
+        let Script { mut rng, mut ops, mut faults, .. } = script;
         ops.sort_by_key(|op| op.at);
-        let faults_max = FAULTS_MAX * length.ops / Length::SHORT.ops;
-        let mut faults: Vec<Fault> =
-            (0..rng.random_range(0..=faults_max)).map(|_| draw_fault(healed_at, &mut rng)).collect();
         faults.sort_by_key(|fault| fault.at);
-        Self { seed, drifts_ppm, weather, ops, faults, healed_at }
+        let catalog_comes_last = rng.random_bool(0.1);
+        Self { seed, drifts_ppm, weather, ops, faults, healed_at, catalog_comes_last }
     }
 }
 
@@ -218,59 +268,197 @@ fn draw_stock(rng: &mut SmallRng) -> StockName {
     name(STOCKS[which])
 }
 
-fn draw_op(until: Micros, ops: usize, rng: &mut SmallRng) -> Op {
-    let keys = (ops as f64 * KEYS_PER_TRADE) as usize;
-    let action = match rng.random_range(0..10) {
-        0..5 => Action::Lookup { stock: draw_stock(rng) },
-        5..9 => {
-            let number = rng.random_range(0..keys);
-            let side = if rng.random_bool(0.6) { Side::Buy } else { Side::Sell };
-            // What a key stands for follows from its number, mostly: then it is a repetition and no other trade.
-            let stock = if rng.random_bool(0.95) { name(STOCKS[number % 5 % STOCKS.len()]) } else { draw_stock(rng) };
-            let side = if number % 2 == 0 && rng.random_bool(0.95) { Side::Buy } else { side };
-            Action::Trade(trade(&format!("k{number}"), stock, side, 1 + (number % 9) as u64))
-        }
-        _ => Action::Read(draw_read(ops as u64, keys, rng)),
-    };
-    Op { at: rng.random_range(CLIENTS_FROM..until), frontend: rng.random_range(0..FRONTENDS), action }
+/// How many keys there are to draw from.
+fn keys_of(length: Length) -> usize {
+    (length.ops as f64 * KEYS_PER_TRADE) as usize
 }
 
-fn draw_read(ops: u64, keys: usize, rng: &mut SmallRng) -> OrderRead {
+/// What is drawn of a plan so far.
+struct Script {
+    rng: SmallRng,
+    ops: Vec<Op>,
+    faults: Vec<Fault>,
+    keys: usize,
+    until: Micros,
+}
+
+impl Script {
+    /// Something that goes wrong and is worth being looked at closely, with clients that do.
+    fn scene(&mut self) {
+        let at = self.rng.random_range(CLIENTS_FROM..self.until - SECOND);
+        let frontend = self.rng.random_range(0..FRONTENDS);
+        match self.rng.random_range(0..7) {
+            0 => {
+                // Trades are answered without the catalog; then the leader is lost, and the next one has to know.
+                let lasts = self.fault(at, 1_300..2_200, Mishap::CutOff(Victim::Leader, Others::Catalog));
+                let end = at + lasts * self.rng.random_range(80..120) / 100;
+                let lost = self.loss_of_leader();
+                self.fault(end, 300..1_500, lost);
+                self.crowd(end.saturating_sub(300 * MILLI)..end + SECOND, 20);
+            }
+            1 => {
+                // A leader that is replaced and does not know it.
+                let lost = self.loss_of_leader();
+                let lasts = self.fault(at, 400..1_500, lost);
+                self.crowd(at + 300 * MILLI..at + lasts + 100 * MILLI, 20);
+            }
+            2 => {
+                // A frontend that slept through the end of its lease, or nearly.
+                let lasts = self.fault(at, 600..1_500, Mishap::Pause(Victim::Process(Process::Frontend(frontend))));
+                self.crowd(at.saturating_sub(50 * MILLI)..at + lasts, 10);
+                self.crowd(at + lasts..at + lasts + 20 * MILLI, 8);
+            }
+            3 => {
+                // The same for the catalog.
+                let lasts = self.fault(at, 600..1_500, Mishap::Pause(Victim::Process(Process::Catalog)));
+                self.crowd(at.saturating_sub(50 * MILLI)..at + lasts, 10);
+                self.crowd(at + lasts..at + lasts + 20 * MILLI, 8);
+            }
+            4 => {
+                // A catalog that is gone for a moment only.
+                let lasts = self.fault(at, 1..150, Mishap::Crash(Victim::Process(Process::Catalog)));
+                self.crowd(at.saturating_sub(20 * MILLI)..at + lasts + 300 * MILLI, 20);
+            }
+            5 => {
+                // A frontend whose acks do not arrive, or that hears of no change.
+                let (from, to) = (Process::Frontend(frontend), Process::Catalog);
+                let (from, to) = if self.rng.random_bool(0.5) { (from, to) } else { (to, from) };
+                let lasts = self.fault(at, 300..1_400, Mishap::OneWay(from, to));
+                self.crowd(at..at + lasts + 200 * MILLI, 20);
+            }
+            _ => {
+                // A follower that misses so much that it is sent the state, and then has to lead.
+                let lasts = self.fault(at, 300..900, Mishap::CutOff(Victim::Follower, Others::All));
+                self.crowd(at..at + lasts, 20);
+                let lost = self.loss_of_leader();
+                self.fault(at + lasts + 300 * MILLI, 300..900, lost);
+                self.crowd(at + lasts..at + lasts + SECOND, 10);
+            }
+        }
+    }
+
+    fn loss_of_leader(&mut self) -> Mishap {
+        match self.rng.random_range(0..4) {
+            0 => Mishap::Crash(Victim::Leader),
+            1 => Mishap::Pause(Victim::Leader),
+            2 => Mishap::CutOff(Victim::Leader, Others::All),
+            _ => Mishap::CutOff(Victim::Leader, Others::Replicas),
+        }
+    }
+
+    /// Adds a fault that lasts so many milliseconds; returns how long, in microseconds.
+    fn fault(&mut self, at: Micros, millis: std::ops::Range<u64>, mishap: Mishap) -> Micros {
+        let lasts = self.rng.random_range(millis.start * MILLI..millis.end * MILLI);
+        self.faults.push(Fault { at: at.min(self.until - 1), lasts, mishap });
+        lasts
+    }
+
+    fn any_fault(&mut self) {
+        let mishap = match self.rng.random_range(0..20) {
+            0..6 => Mishap::Crash(self.victim()),
+            6..11 => Mishap::Pause(self.victim()),
+            11..15 => Mishap::CutOff(self.victim(), Others::All),
+            15..19 => Mishap::OneWay(self.process(), self.process()),
+            _ => Mishap::PowerCut,
+        };
+        // Some are short, some outlast a lease.
+        let millis = if self.rng.random_bool(0.5) { 1..200 } else { 200..2_000 };
+        let at = self.rng.random_range(CLIENTS_FROM / 2..self.until);
+        self.fault(at, millis, mishap);
+    }
+
+    fn process(&mut self) -> Process {
+        let place = self.rng.random_range(0..PROCESSES.len());
+        PROCESSES[place]
+    }
+
+    fn victim(&mut self) -> Victim {
+        if self.rng.random_bool(0.5) { Victim::Leader } else { Victim::Process(self.process()) }
+    }
+
+    /// Adds so many operations in a short time.
+    fn crowd(&mut self, times: std::ops::Range<Micros>, ops: usize) {
+        let wanted = self.ops.len() + ops;
+        let times = times.start.max(CLIENTS_FROM).min(self.until - 1)..times.end.min(self.until);
+        while self.ops.len() < wanted {
+            let at = self.rng.random_range(times.clone());
+            self.op(at);
+        }
+    }
+
+    fn any_op(&mut self) {
+        let at = self.rng.random_range(CLIENTS_FROM..self.until);
+        self.op(at);
+    }
+
+    /// Adds an operation, or some that belong together.
+    fn op(&mut self, at: Micros) {
+        let frontend = self.rng.random_range(0..FRONTENDS);
+        match self.rng.random_range(0..10) {
+            0..5 => {
+                let stock = draw_stock(&mut self.rng);
+                self.ops.push(Op { at, frontend, action: Action::Lookup { stock } });
+            }
+            5..9 => {
+                let burst = if self.rng.random_bool(0.1) { self.rng.random_range(2..=BURST_MAX) } else { 1 };
+                for _ in 0..burst {
+                    self.trade(at, frontend);
+                }
+            }
+            _ => {
+                let read = draw_read(self.keys, &mut self.rng);
+                self.ops.push(Op { at, frontend, action: Action::Read(read) });
+            }
+        }
+    }
+
+    /// Adds a trade, and perhaps somebody who looks what became of it.
+    fn trade(&mut self, at: Micros, frontend: usize) {
+        let rng = &mut self.rng;
+        let number = rng.random_range(0..self.keys);
+        let side = if rng.random_bool(0.6) { Side::Buy } else { Side::Sell };
+        // What a key stands for follows from its number, mostly: then it is a repetition and no other trade.
+        let stock = if rng.random_bool(0.95) { name(STOCKS[number % 5 % STOCKS.len()]) } else { draw_stock(rng) };
+        let side = if number % 2 == 0 && rng.random_bool(0.95) { Side::Buy } else { side };
+        let trade = trade(&format!("k{number}"), stock, side, 1 + (number % 9) as u64);
+        if rng.random_bool(0.3) {
+            let later = rng.random_range(at..at + LOOKED_AFTER_MAX).min(self.until - 1);
+            let action = if rng.random_bool(0.6) {
+                Action::Lookup { stock }
+            } else {
+                Action::Read(OrderRead::ByKey(trade.key.clone()))
+            };
+            self.ops.push(Op { at: later, frontend: rng.random_range(0..FRONTENDS), action });
+        }
+        self.ops.push(Op { at, frontend, action: Action::Trade(trade) });
+    }
+}
+
+fn draw_read(keys: usize, rng: &mut SmallRng) -> OrderRead {
+    let orders = (keys / 4) as u64;
     match rng.random_range(0..5) {
-        0..2 => OrderRead::ByNumber(rng.random_range(1..=ops / 4)),
+        0..2 => OrderRead::ByNumber(rng.random_range(1..=orders)),
         2..4 => OrderRead::ByKey(key(&format!("k{}", rng.random_range(0..keys)))),
-        _ if rng.random_bool(0.5) => OrderRead::After { after: rng.random_range(0..ops / 4), limit: READ_ORDERS_MAX },
+        _ if rng.random_bool(0.5) => OrderRead::After { after: rng.random_range(0..orders), limit: READ_ORDERS_MAX },
         _ => OrderRead::Newest,
     }
 }
 
-fn draw_process(rng: &mut SmallRng) -> Process {
-    match rng.random_range(0..REPLICAS + 1 + FRONTENDS) {
-        replica if replica < REPLICAS => Process::Replica(replica),
-        REPLICAS => Process::Catalog,
-        other => Process::Frontend(other - REPLICAS - 1),
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {}: {} operations, {} faults", self.seed, self.ops.len(), self.faults.len())?;
+        for (process, drift) in PROCESSES.iter().zip(&self.drifts_ppm).filter(|(_, drift)| **drift != 0) {
+            writeln!(f, "  the clock of {process} is wrong by {drift} in a million")?;
+        }
+        let Weather { delay_max, lost_ppm, repeated_ppm, late_ppm, late_max } = self.weather;
+        writeln!(f, "  messages take up to {delay_max} us; of a million {lost_ppm} are lost, {repeated_ppm} repeated")?;
+        writeln!(f, "  and {late_ppm} up to {} ms late", late_max / MILLI)?;
+        for fault in &self.faults {
+            let (at, lasts) = (fault.at as f64 / MILLI as f64, fault.lasts as f64 / MILLI as f64);
+            writeln!(f, "{at:>10.3} ms  for {lasts:.3} ms: {}", fault.mishap)?;
+        }
+        Ok(())
     }
-}
-
-fn draw_victim(rng: &mut SmallRng) -> Victim {
-    if rng.random_bool(0.5) { Victim::Leader } else { Victim::Process(draw_process(rng)) }
-}
-
-fn draw_fault(until: Micros, rng: &mut SmallRng) -> Fault {
-    let mishap = match rng.random_range(0..20) {
-        0..6 => Mishap::Crash(draw_victim(rng)),
-        6..11 => Mishap::Pause(draw_victim(rng)),
-        11..15 => Mishap::CutOff(draw_victim(rng)),
-        15..19 => Mishap::OneWay(draw_process(rng), draw_process(rng)),
-        _ => Mishap::PowerCut,
-    };
-    // Some are short, some outlast a lease.
-    let lasts = if rng.random_bool(0.5) {
-        rng.random_range(MILLI..200 * MILLI)
-    } else {
-        rng.random_range(200 * MILLI..2 * SECOND)
-    };
-    Fault { at: rng.random_range(CLIENTS_FROM / 2..until), lasts, mishap }
 }
 
 impl fmt::Display for Action {
@@ -296,6 +484,7 @@ impl fmt::Display for Victim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Leader => f.write_str("the leader"),
+            Self::Follower => f.write_str("a follower"),
             Self::Process(process) => write!(f, "{process}"),
         }
     }
@@ -306,7 +495,9 @@ impl fmt::Display for Mishap {
         match self {
             Self::Crash(victim) => write!(f, "{victim} dies"),
             Self::Pause(victim) => write!(f, "{victim} stands still"),
-            Self::CutOff(victim) => write!(f, "{victim} is cut off"),
+            Self::CutOff(victim, Others::All) => write!(f, "{victim} is cut off"),
+            Self::CutOff(victim, Others::Replicas) => write!(f, "{victim} is cut off from the replicas"),
+            Self::CutOff(victim, Others::Catalog) => write!(f, "{victim} is cut off from the catalog"),
             Self::OneWay(from, to) => write!(f, "what {from} sends does not reach {to}"),
             Self::PowerCut => f.write_str("all replicas and the catalog lose their power"),
         }

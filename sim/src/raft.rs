@@ -5,7 +5,10 @@
 
 use std::{rc::Rc, time::Duration};
 
-use bazaar_domain::{Command, Moment};
+use bazaar_domain::{
+    Command, Moment,
+    mutants::{Mutant, broken},
+};
 
 /// How many replicas there are.
 pub const REPLICAS: usize = 3;
@@ -164,15 +167,20 @@ impl Raft {
         }
     }
 
-    /// What is left after a crash that keeps `kept` entries of those that were not synced.
+    /// What is left after a crash that keeps `kept` entries of those that were not synced, with the state at `applied` on
+    /// the disk. The state may reach further than the log, which then begins behind it, as openraft's does.
     #[must_use]
-    pub fn after_crash(&self, kept: u64) -> Self {
+    pub fn after_crash(&self, kept: u64, applied: Position) -> Self {
         let last = self.last().index.min(self.durable + kept);
-        let mut raft = Self::new(self.own, self.purged);
+        let is_ahead = applied.index > last;
+        let mut raft = Self::new(self.own, if is_ahead { applied } else { self.purged });
         raft.term = self.term;
         raft.voted_for = self.voted_for;
-        raft.entries = self.entries[..self.slot(last + 1)].to_vec();
-        raft.durable = last;
+        if !is_ahead {
+            raft.entries = self.entries[..self.slot(last + 1)].to_vec();
+            raft.durable = last;
+        }
+        raft.committed = applied.index;
         raft
     }
 
@@ -215,11 +223,6 @@ impl Raft {
     pub fn quorum_ack(&self) -> Option<Moment> {
         // Of three, the leader and the follower that answered last are a quorum.
         if self.role == Role::Leader { self.acked.iter().copied().flatten().max() } else { None }
-    }
-
-    /// Everything up to here is in a snapshot on disk, and so committed.
-    pub fn has_snapshot(&mut self, index: u64) {
-        self.committed = self.committed.max(index);
     }
 
     /// Waits for an election, or for the next heartbeat, from now on.
@@ -354,8 +357,13 @@ impl Raft {
         self.answer_owed(out);
     }
 
+    /// Up to here this replica may say that it has the log.
+    fn answerable(&self) -> u64 {
+        if broken(Mutant::AnswerBeforeSync) { self.last().index } else { self.durable.max(self.purged.index) }
+    }
+
     fn answer_owed(&mut self, out: &mut Vec<Outgoing>) {
-        let (term, durable) = (self.term, self.durable.max(self.purged.index));
+        let (term, durable) = (self.term, self.answerable());
         self.owed.retain(|owed| {
             if owed.index > durable {
                 return true;
@@ -383,7 +391,7 @@ impl Raft {
 
     fn advance(&mut self) {
         let mut matched = self.matched;
-        matched[self.own] = self.durable;
+        matched[self.own] = self.answerable();
         matched.sort_unstable();
         let by_quorum = matched[REPLICAS - QUORUM];
         if by_quorum > self.committed && self.position(by_quorum).is_some_and(|position| position.term == self.term) {

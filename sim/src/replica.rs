@@ -12,6 +12,7 @@ use bazaar_domain::{
     ApiError, Command, ErrorKind, Moment, Trade, TradeFate, api,
     config::LeaseConfig,
     internal::{ItemStatus, LeaseGrant, OrderRead, PublishBatch, PublishReply, Submitted},
+    mutants::{Mutant, broken},
 };
 use bazaar_order_raft::{
     intake::{Effect as IntakeEffect, Event as IntakeEvent, Intake, ItemKind, ProposalKey, RequestKey},
@@ -26,6 +27,7 @@ use rand::{RngExt, rngs::SmallRng};
 use crate::{
     message::{CallId, CallNames, Effects, Message, Process, Request, Response, Timer},
     raft::{ELECTION_MIN_MICROS, ELECTION_SPREAD_MICROS, Outgoing, Position, Raft, Role},
+    seen::{Seen, Tally},
     state::{Applied, CLUSTER},
 };
 
@@ -38,7 +40,7 @@ const APPLY_MICROS_MAX: u64 = 400;
 /// A sync takes at most this long, in microseconds.
 const SYNC_MICROS_MAX: u64 = 1_500;
 /// Applied entries in the log before it is cut off behind a snapshot: few, so that short runs meet snapshots.
-const KEPT_ENTRIES_MAX: u64 = 24;
+const KEPT_ENTRIES_MAX: u64 = 12;
 /// Items published in one call.
 const PUBLISH_ITEMS_MAX: usize = 32;
 
@@ -53,14 +55,16 @@ fn instant(moment: Moment) -> Instant {
 #[derive(Debug)]
 pub struct Disk {
     raft: Raft,
-    /// The newest snapshot; what was applied after it is on disk or not, as chance decides.
+    /// What followers are sent that lack entries which are gone from the log.
     snapshot: Rc<Applied>,
+    /// What is applied, as far as it was kept.
+    state: Applied,
 }
 
 impl Disk {
     /// That of a replica which has only the stocks that every replica begins with.
     pub fn founding(own: usize, stocks: &Rc<Applied>) -> Self {
-        Self { raft: Raft::new(own, stocks.last), snapshot: Rc::clone(stocks) }
+        Self { raft: Raft::new(own, stocks.last), snapshot: Rc::clone(stocks), state: Applied::clone(stocks) }
     }
 
     /// Whether this entry is on it.
@@ -116,10 +120,8 @@ pub struct Replica {
 impl Replica {
     /// Starts on a disk.
     pub fn start(own: usize, life: u64, disk: Disk, leases: LeaseConfig, now: Moment, rng: &mut SmallRng) -> Self {
-        let Disk { mut raft, snapshot } = disk;
+        let Disk { mut raft, snapshot, state } = disk;
         raft.wait_from(now, election_micros(rng));
-        raft.has_snapshot(snapshot.last.index);
-        let state = Applied::clone(&snapshot);
         let recent = RecentEntries::starting_at(state.last.index);
         Self {
             own,
@@ -137,15 +139,36 @@ impl Replica {
             publishing: None,
             catalog_seen: 0,
             is_applying: false,
-            calls: CallNames::of(own + 1, life),
+            calls: CallNames::of(Process::Replica(own), life),
             publish_timeout: leases.granted(leases.ttl()) * 3,
         }
     }
 
-    /// What a crash leaves.
-    pub fn crash(self, rng: &mut SmallRng) -> Disk {
-        let kept = rng.random_range(0..=self.raft.unsynced());
-        Disk { raft: self.raft.after_crash(kept), snapshot: self.snapshot }
+    /// What a crash leaves: of what was not synced any part from the front, in the log and in the state.
+    pub fn crash(self, rng: &mut SmallRng, tally: &mut Tally) -> Disk {
+        let unsynced = self.raft.unsynced();
+        let kept = rng.random_range(0..=unsynced);
+        let applied = rng.random_range(self.snapshot.last.index..=self.state.last.index);
+        tally.add(Seen::EntriesLost, u64::from(kept < unsynced));
+        tally.add(Seen::AppliedLost, u64::from(applied < self.state.last.index));
+        let is_halved = broken(Mutant::ApplyInTwoWrites) && applied > self.snapshot.last.index && rng.random_bool(0.5);
+        let mut state = self.state_at(applied - u64::from(is_halved));
+        state.last = self.raft.position(applied).unwrap_or(state.last);
+        let raft = self.raft.after_crash(kept, state.last);
+        // The log begins behind what is applied, so nobody who lacks that can be helped with an older snapshot.
+        let snapshot = if raft.purged == state.last { Rc::new(state.clone()) } else { self.snapshot };
+        Disk { raft, snapshot, state }
+    }
+
+    /// The state as it was after an entry that is in the log behind the snapshot.
+    fn state_at(&self, index: u64) -> Applied {
+        let mut state = Applied::clone(&self.snapshot);
+        for next in state.last.index + 1..=index {
+            let entry = self.raft.entry(next);
+            let position = Position { term: entry.term, index: next };
+            state.apply(position, entry.command.as_deref(), &mut RecentEntries::starting_at(next - 1));
+        }
+        state
     }
 
     /// Whether it leads, and would take a trade.
@@ -189,6 +212,7 @@ impl Replica {
                     self.state = Applied::clone(&state);
                     self.recent = RecentEntries::starting_at(state.last.index);
                     self.snapshot = state;
+                    out.saw(Seen::SnapshotInstalled);
                     outgoing.push(Outgoing::Message(peer, self.raft.restored_answer(Moment::ZERO)));
                 }
             }
@@ -275,7 +299,7 @@ impl Replica {
             last_log_index: standing.last_log_index,
             committed: Some(self.raft.committed),
             applied: Some(self.state.last.index),
-            orders: self.state.totals().1,
+            orders: self.state.totals().orders,
             cluster_id: Some(CLUSTER.into()),
             voters: Vec::new(),
         }
@@ -350,10 +374,11 @@ impl Replica {
     }
 
     fn read(&mut self, reads: Vec<OrderRead>, from: Process, call: CallId, now: Moment, out: &mut Effects) {
-        let read_index = self.raft.committed.max(self.raft.own_first);
+        let skips = broken(Mutant::SkipReadIndex);
+        let read_index = if skips { 0 } else { self.raft.committed.max(self.raft.own_first) };
         let (term, give_up) = (self.raft.term, now.plus(READ_TIMEOUT));
         // Only a message that is sent from now on proves that this replica still led when the read arrived.
-        let confirmed_by = now.plus(Duration::from_micros(1));
+        let confirmed_by = if skips { Moment::ZERO } else { now.plus(Duration::from_micros(1)) };
         self.readings.push(Reading { reads, from, call, read_index, confirmed_by, term, give_up });
         out.wake(confirmed_by, Timer::Tick);
         self.raft.heartbeat_now(confirmed_by);
@@ -416,6 +441,7 @@ impl Replica {
                 match effect {
                     PublishEffect::Exposed(index) => self.release.exposed(index),
                     PublishEffect::SendInventory { heals } => {
+                        out.saw(Seen::InventorySent);
                         let request = Request::Inventory(Rc::new(self.state.inventory(heals)));
                         self.send_to_catalog(request, Vec::new(), now, out);
                     }
@@ -490,7 +516,10 @@ impl Replica {
             return;
         }
         match leads {
-            Some(term) => self.release.lead(term, now),
+            Some(term) => {
+                out.saw(Seen::Election);
+                self.release.lead(term, now);
+            }
             None => self.release.follow(),
         }
         for (_, (_, proposal)) in std::mem::take(&mut self.proposals) {
@@ -506,7 +535,8 @@ impl Replica {
             match outgoing {
                 Outgoing::Message(to, message) => out.send(Process::Replica(to), Message::Raft(message)),
                 Outgoing::Snapshot(to) => {
-                    let message = Message::Snapshot { term: self.raft.term, state: Rc::clone(&self.snapshot) };
+                    let state = Rc::new(self.snapshot.to_send());
+                    let message = Message::Snapshot { term: self.raft.term, state };
                     out.send(Process::Replica(to), message);
                 }
             }

@@ -25,6 +25,7 @@ pub fn shrink(plan: &Plan) -> Option<(Plan, Violation)> {
         is_failing
     };
     attempt(Plan { weather: Weather::CALM, ..smallest.clone() }, &mut smallest);
+    attempt(Plan { catalog_comes_last: false, ..smallest.clone() }, &mut smallest);
     attempt(Plan { drifts_ppm: vec![0; smallest.drifts_ppm.len()], ..smallest.clone() }, &mut smallest);
     loop {
         let mut is_smaller = false;

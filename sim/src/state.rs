@@ -4,11 +4,13 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use bazaar_domain::{
     Command, IdempotencyKey, Listing, Order, Outcome, Stock, codec,
+    digest::Digest,
     internal::{InventorySnapshot, OrderRead, OrderReadAnswer},
+    mutants::{Mutant, broken},
     order::{Decision, StoredOutcome},
 };
 use bazaar_order_raft::state_machine::{
-    books::{Applier, Books, OutcomeLookup, StoreFault},
+    books::{Applier, Books, OutcomeLookup, StoreFault, Totals},
     recent::{RecentEntries, RecentEntry},
 };
 
@@ -48,7 +50,7 @@ pub struct AppliedNote {
     /// The entry.
     pub position: Position,
     /// The digest over all orders afterwards.
-    pub digest: String,
+    pub digest: Digest,
     /// The number of the last order afterwards.
     pub orders: u64,
     /// New outcomes.
@@ -79,7 +81,7 @@ impl Applied {
         assert_eq!(position.index, self.last.index + 1, "entries are applied in order");
         self.last = position;
         let mut note =
-            AppliedNote { position, digest: String::new(), orders: 0, outcomes: Vec::new(), stocks: Vec::new() };
+            AppliedNote { position, digest: Digest::default(), orders: 0, outcomes: Vec::new(), stocks: Vec::new() };
         let mut decisions = Vec::new();
         let mut published = Vec::new();
         if let Some(command) = command {
@@ -94,14 +96,23 @@ impl Applied {
             published.push(RecentEntry { published: applied.published, statuses: applied.statuses, origin: None });
         }
         recent.extend(published, position.index);
-        note.digest = self.books.totals.digest.to_string();
+        note.digest = self.books.totals.digest;
         note.orders = self.books.totals.orders;
         (decisions, note)
     }
 
-    /// Digest and number of the last order.
-    pub fn totals(&self) -> (String, u64) {
-        (self.books.totals.digest.to_string(), self.books.totals.orders)
+    /// Number of the last order, and the digest over all.
+    pub fn totals(&self) -> Totals {
+        self.books.totals
+    }
+
+    /// What a replica gets that is sent the state.
+    pub fn to_send(&self) -> Self {
+        let mut sent = self.clone();
+        if broken(Mutant::SnapshotWithoutOutcomes) {
+            sent.store.outcomes.clear();
+        }
+        sent
     }
 
     /// Answers an order read, with the highest log index that the answer shows; as the real state does.

@@ -222,7 +222,10 @@ impl Truth {
                     return violated(format!("what follows order {after} is said to be {orders:?}"));
                 }
                 if !more && through < before.orders {
-                    return violated(format!("order {through} is said to be the last, after {} was shown", before.orders));
+                    return violated(format!(
+                        "order {through} is said to be the last, after {} was shown",
+                        before.orders
+                    ));
                 }
                 orders.iter().try_for_each(|order| self.show_order(order))
             }
@@ -267,6 +270,11 @@ impl Truth {
     /// The newest version of a stock.
     pub fn newest(&self, stock: StockName) -> u64 {
         self.stocks.range((stock, 0)..=(stock, u64::MAX)).next_back().map_or(0, |((_, version), _)| *version)
+    }
+
+    /// How many entries decided several trades.
+    pub fn shared_entries(&self) -> u64 {
+        self.notes.values().filter(|note| note.position.index > 1 && note.outcomes.len() > 1).count() as u64
     }
 
     /// How many orders there are.

@@ -1,0 +1,146 @@
+//! What goes wrong in a run, and how it is made well again.
+
+use bazaar_service::CallError;
+
+use crate::{
+    clock::{MILLI, Micros, SECOND},
+    message::Process,
+    plan::{Fault, Mishap, Others, PROCESSES, Victim, Weather},
+    replica::Replica,
+    seen::Seen,
+    slot::{Left, Slot},
+    world::{Event, World},
+};
+
+/// The longest lease by any clock: what lasts longer than this outlasts every lease.
+const LEASE_MAX: Micros = SECOND + SECOND / 10;
+
+/// A way that nothing takes until then.
+#[derive(Debug)]
+pub(crate) struct Cut {
+    way: Way,
+    pub(crate) until: Micros,
+}
+
+#[derive(Debug)]
+enum Way {
+    /// From the first to the second.
+    One(Process, Process),
+    /// Between the process and these others, both ways.
+    Both(Process, Others),
+}
+
+impl Cut {
+    /// Whether a message from one to the other would take this way.
+    pub(crate) fn parts(&self, from: Process, to: Process) -> bool {
+        match self.way {
+            Way::One(first, second) => (first, second) == (from, to),
+            Way::Both(process, others) => {
+                (from == process && others.contain(to)) || (to == process && others.contain(from))
+            }
+        }
+    }
+}
+
+impl World<'_> {
+    /// Lets a fault begin.
+    pub(crate) fn begin(&mut self, fault: Fault) {
+        let until = self.now + fault.lasts;
+        let millis = fault.lasts / MILLI;
+        match fault.mishap {
+            Mishap::PowerCut => {
+                self.tally.count(Seen::PowerCut);
+                for process in PROCESSES.into_iter().filter(|process| !matches!(process, Process::Frontend(_))) {
+                    self.kill(process, until);
+                }
+            }
+            Mishap::OneWay(from, to) => {
+                self.tally.count(Seen::CutOneWay);
+                self.tell(|| format!("nothing from {from} reaches {to} for {millis} ms"));
+                self.cuts.push(Cut { way: Way::One(from, to), until });
+            }
+            Mishap::Crash(victim) => {
+                let Some(process) = self.met(victim) else { return };
+                self.tally.count(match process {
+                    Process::Replica(_) => Seen::ReplicaDied,
+                    Process::Catalog => Seen::CatalogDied,
+                    Process::Frontend(_) => Seen::FrontendDied,
+                });
+                self.kill(process, until);
+            }
+            Mishap::Pause(victim) => {
+                let Some(process) = self.met(victim) else { return };
+                self.tally.count(match process {
+                    Process::Replica(_) => Seen::ReplicaPaused,
+                    Process::Catalog => Seen::CatalogPaused,
+                    Process::Frontend(_) => Seen::FrontendPaused,
+                });
+                self.tally.add(Seen::LongPause, u64::from(fault.lasts > LEASE_MAX));
+                self.tell(|| format!("{process} stands still for {millis} ms"));
+                self.slot(process).paused_until = until;
+            }
+            Mishap::CutOff(victim, others) => {
+                let Some(process) = self.met(victim) else { return };
+                self.tally.count(match others {
+                    Others::All => Seen::CutOff,
+                    Others::Replicas => Seen::Deposed,
+                    Others::Catalog => Seen::CutFromCatalog,
+                });
+                self.tell(|| format!("{} for {millis} ms", Mishap::CutOff(Victim::Process(process), others)));
+                self.cuts.push(Cut { way: Way::Both(process, others), until });
+            }
+        }
+    }
+
+    /// Whom a fault meets now: nobody that is dead.
+    fn met(&mut self, victim: Victim) -> Option<Process> {
+        let of_role = |leads: bool| {
+            let is_wanted = |slot: &Slot| slot.replica().is_some_and(|replica: &Replica| replica.leads() == leads);
+            PROCESSES.into_iter().zip(&self.slots).find(|(_, slot)| is_wanted(slot)).map(|(process, _)| process)
+        };
+        let process = match victim {
+            Victim::Process(process) => process,
+            Victim::Leader => of_role(true)?,
+            Victim::Follower => of_role(false)?,
+        };
+        self.slot(process).running.is_ok().then_some(process)
+    }
+
+    /// Kills a process that runs, and starts it again then.
+    pub(crate) fn kill(&mut self, process: Process, until: Micros) {
+        let slot = &mut self.slots[process.place()];
+        slot.running = match std::mem::replace(&mut slot.running, Err(Left::Nothing)) {
+            Ok(running) => Err(running.crash(&mut self.rng, &mut self.tally)),
+            Err(left) => {
+                slot.running = Err(left);
+                return;
+            }
+        };
+        slot.paused_until = 0;
+        self.tell(|| format!("{process} dies"));
+        let (own, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.open_calls).into_iter().partition(|open| open.callee == process);
+        self.open_calls = others.into_iter().filter(|open| open.caller != process).collect();
+        for open in own {
+            self.break_call(open, CallError::Broken("the connection broke".into()));
+        }
+        self.schedule(until, Event::Restart(process));
+    }
+
+    /// Everything works again, except for the catalog if it comes last. What stands still goes on at its time.
+    pub(crate) fn heal(&mut self) {
+        self.tell(|| "all faults are over".into());
+        self.weather = Weather::CALM;
+        self.cuts.clear();
+        self.catalog_stays_away = self.plan.catalog_comes_last;
+        if self.catalog_stays_away {
+            self.kill(Process::Catalog, self.now);
+        }
+        for process in PROCESSES.into_iter().filter(|process| *process != Process::Catalog) {
+            self.start(process);
+        }
+        if !self.catalog_stays_away {
+            self.start(Process::Catalog);
+        }
+    }
+}
