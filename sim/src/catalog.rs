@@ -23,6 +23,7 @@ use crate::{
     message::{CallId, CallNames, Effects, Message, Process, Request, Response, StockReply, Timer},
     raft::REPLICAS,
     seen::{Seen, Tally},
+    slot::Setting,
 };
 
 /// Publishes taken at a time.
@@ -84,7 +85,8 @@ pub struct Catalog {
 
 impl Catalog {
     /// Starts on a disk.
-    pub fn start(life: u64, disk: Disk, leases: LeaseConfig, now: Moment, out: &mut Effects) -> Self {
+    pub fn start(disk: Disk, setting: Setting, out: &mut Effects) -> Self {
+        let Setting { life, leases, now } = setting;
         let copy = disk.back().cloned().unwrap_or_default();
         out.wake(now, Timer::Renew);
         Self {

@@ -52,24 +52,29 @@ impl World<'_> {
         for frontend in 0..FRONTENDS {
             let stock = stocks().next().expect("there are stocks");
             let action = Action::Trade(trade(&format!("last-{frontend}"), stock, Side::Sell, 1));
-            while self.is_done(frontend, &action, until)?.is_none() {}
+            self.done(frontend, &action, until)?;
         }
         Ok(())
     }
 
-    /// Has a client do something, and waits for its end. `None` if it failed.
-    fn is_done(&mut self, frontend: usize, action: &Action, until: Micros) -> Result<Option<Reply>, Violation> {
-        let op = Op { at: self.now, frontend, action: action.clone() };
-        self.truth.expect(&op);
-        let id = self.ops.len();
-        self.ops.push(op);
-        self.before.push(Before::default());
-        self.replies.push(None);
-        self.schedule(self.now, Event::Ask(id));
-        self.wait_for(until, &format!("frontend {} does not {action}", frontend + 1), |world| {
-            world.replies[id].is_some()
-        })?;
-        Ok(self.replies[id].clone().filter(|reply| !matches!(reply, Reply::Failed(_))))
+    /// Has a client do something, again and again until it is done.
+    fn done(&mut self, frontend: usize, action: &Action, until: Micros) -> Result<Reply, Violation> {
+        loop {
+            let op = Op { at: self.now, frontend, action: action.clone() };
+            self.truth.expect(&op);
+            let id = self.ops.len();
+            self.ops.push(op);
+            self.before.push(Before::default());
+            self.replies.push(None);
+            self.schedule(self.now, Event::Ask(id));
+            self.wait_for(until, &format!("frontend {} does not {action}", frontend + 1), |world| {
+                world.replies[id].is_some()
+            })?;
+            match &self.replies[id] {
+                Some(Reply::Failed(_)) | None => {}
+                Some(reply) => return Ok(reply.clone()),
+            }
+        }
     }
 
     fn wait_for(&mut self, until: Micros, otherwise: &str, is_so: impl Fn(&Self) -> bool) -> Verdict {
@@ -103,9 +108,8 @@ impl World<'_> {
         let until = self.now + TRADE_WITHIN;
         for frontend in 0..FRONTENDS {
             for (stock, version) in &newest {
-                let shown = self.is_done(frontend, &Action::Lookup { stock: *stock }, until)?;
-                let is_new = |reply: &Reply| matches!(reply, Reply::Stock(Some(view)) if view.version >= *version);
-                if !shown.as_ref().is_some_and(is_new) {
+                let shown = self.done(frontend, &Action::Lookup { stock: *stock }, until)?;
+                if !matches!(&shown, Reply::Stock(Some(view)) if view.version >= *version) {
                     return Err(Violation(format!("in the end frontend {} shows {shown:?} for {stock}", frontend + 1)));
                 }
             }

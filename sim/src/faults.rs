@@ -6,6 +6,7 @@ use crate::{
     clock::{MILLI, Micros, SECOND},
     message::Process,
     plan::{Fault, Mishap, Others, PROCESSES, Victim, Weather},
+    raft::REPLICAS,
     replica::Replica,
     seen::Seen,
     slot::{Left, Slot},
@@ -53,6 +54,15 @@ impl World<'_> {
                 for process in PROCESSES.into_iter().filter(|process| !matches!(process, Process::Frontend(_))) {
                     self.kill(process, until);
                 }
+            }
+            Mishap::Split => {
+                let Some(leader) = self.met(Victim::Leader) else { return };
+                self.tally.count(Seen::Split);
+                self.tell(|| format!("the other replicas are cut off from {leader} and the catalog for {millis} ms"));
+                for other in (0..REPLICAS).map(Process::Replica).filter(|other| *other != leader) {
+                    self.cuts.push(Cut { way: Way::Both(other, Others::Catalog), until });
+                }
+                self.cuts.push(Cut { way: Way::Both(leader, Others::Replicas), until });
             }
             Mishap::OneWay(from, to) => {
                 self.tally.count(Seen::CutOneWay);

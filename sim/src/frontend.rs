@@ -21,6 +21,7 @@ use crate::{
     raft::REPLICAS,
     replica::id_of,
     seen::Seen,
+    slot::Setting,
 };
 
 /// Stocks in the cache: fewer than there are, so that entries are evicted.
@@ -82,7 +83,8 @@ pub struct Frontend {
 
 impl Frontend {
     /// Starts with an empty cache.
-    pub fn start(own: usize, life: u64, leases: LeaseConfig, now: Moment, out: &mut Effects) -> Self {
+    pub fn start(own: usize, setting: Setting, out: &mut Effects) -> Self {
+        let Setting { life, leases, now } = setting;
         out.wake(now, Timer::Renew);
         let settings = Settings {
             replicas: (0..REPLICAS).map(id_of).collect(),

@@ -15,7 +15,7 @@ pub mod raft;
 pub mod replica;
 pub mod seen;
 pub mod shrink;
-mod slot;
+pub mod slot;
 pub mod state;
 pub mod truth;
 pub mod world;

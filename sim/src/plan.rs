@@ -23,6 +23,10 @@ const LISTED: u64 = 40;
 const CLIENTS_FROM: Micros = 900 * MILLI;
 /// Clocks run at most so wrong, in parts per million; two of them differ by less than the margin of the leases.
 const DRIFT_PPM_MAX: i64 = 45_000;
+/// A sync takes at most this long.
+const SYNC_MAX: Micros = 1_500;
+/// Of a slow disk.
+const SLOW_SYNC_MAX: Micros = 30 * MILLI;
 /// Different keys of a run: few, so that some are used again.
 const KEYS_PER_TRADE: f64 = 0.8;
 /// Somebody looks what became of a trade within this time.
@@ -118,6 +122,8 @@ pub enum Mishap {
     CutOff(Victim, Others),
     /// What one process sends does not reach another.
     OneWay(Process, Process),
+    /// The other replicas are cut off from the leader and from the catalog.
+    Split,
     /// All replicas and the catalog die at once.
     PowerCut,
 }
@@ -162,6 +168,8 @@ pub struct Plan {
     pub drifts_ppm: Vec<i64>,
     /// The network, until the end of the faults.
     pub weather: Weather,
+    /// A replica's sync takes at most this long, in microseconds.
+    pub sync_max: Micros,
     /// In order of time.
     pub ops: Vec<Op>,
     /// In order of time.
@@ -195,6 +203,7 @@ impl Plan {
         let healed_at = CLIENTS_FROM + length.faulty;
         let drifts_ppm = PROCESSES.iter().map(|_| rng.random_range(-DRIFT_PPM_MAX..=DRIFT_PPM_MAX)).collect();
         let weather = draw_weather(&mut rng);
+        let sync_max = if rng.random_bool(0.3) { SLOW_SYNC_MAX } else { SYNC_MAX };
         let mut script = Script { rng, ops: Vec::new(), faults: Vec::new(), keys: keys_of(length), until: healed_at };
         let times = length.ops / Length::SHORT.ops;
         for _ in 0..script.rng.random_range(0..=SCENES_MAX * times) {
@@ -210,7 +219,7 @@ impl Plan {
         ops.sort_by_key(|op| op.at);
         faults.sort_by_key(|fault| fault.at);
         let catalog_comes_last = rng.random_bool(0.1);
-        Self { seed, drifts_ppm, weather, ops, faults, healed_at, catalog_comes_last }
+        Self { seed, drifts_ppm, weather, sync_max, ops, faults, healed_at, catalog_comes_last }
     }
 }
 
@@ -250,15 +259,23 @@ pub fn trade(key_text: &str, stock: StockName, side: Side, quantity: u64) -> Tra
 }
 
 fn draw_weather(rng: &mut SmallRng) -> Weather {
-    if rng.random_bool(0.3) {
-        return Weather::CALM;
-    }
-    Weather {
-        delay_max: rng.random_range(100..5_000),
-        lost_ppm: rng.random_range(0..60_000),
-        repeated_ppm: rng.random_range(0..60_000),
-        late_ppm: rng.random_range(0..80_000),
-        late_max: rng.random_range(10 * MILLI..2_500 * MILLI),
+    let weather = Weather { delay_max: rng.random_range(100..5_000), ..Weather::CALM };
+    match rng.random_range(0..10) {
+        0..3 => Weather::CALM,
+        // Much is late, and little of it so late that nobody waits for it any more.
+        3 => Weather {
+            late_ppm: rng.random_range(100_000..400_000),
+            late_max: rng.random_range(20 * MILLI..400 * MILLI),
+            lost_ppm: rng.random_range(0..100_000),
+            ..weather
+        },
+        _ => Weather {
+            lost_ppm: rng.random_range(0..60_000),
+            repeated_ppm: rng.random_range(0..60_000),
+            late_ppm: rng.random_range(0..80_000),
+            late_max: rng.random_range(10 * MILLI..2_500 * MILLI),
+            ..weather
+        },
     }
 }
 
@@ -285,9 +302,9 @@ struct Script {
 impl Script {
     /// Something that goes wrong and is worth being looked at closely, with clients that do.
     fn scene(&mut self) {
-        let at = self.rng.random_range(CLIENTS_FROM..self.until - SECOND);
+        let at = self.rng.random_range(CLIENTS_FROM..self.until - 2 * SECOND);
         let frontend = self.rng.random_range(0..FRONTENDS);
-        match self.rng.random_range(0..7) {
+        match self.rng.random_range(0..11) {
             0 => {
                 // Trades are answered without the catalog; then the leader is lost, and the next one has to know.
                 let lasts = self.fault(at, 1_300..2_200, Mishap::CutOff(Victim::Leader, Others::Catalog));
@@ -326,13 +343,48 @@ impl Script {
                 let lasts = self.fault(at, 300..1_400, Mishap::OneWay(from, to));
                 self.crowd(at..at + lasts + 200 * MILLI, 20);
             }
-            _ => {
+            6 => {
                 // A follower that misses so much that it is sent the state, and then has to lead.
                 let lasts = self.fault(at, 300..900, Mishap::CutOff(Victim::Follower, Others::All));
                 self.crowd(at..at + lasts, 20);
                 let lost = self.loss_of_leader();
                 self.fault(at + lasts + 300 * MILLI, 300..900, lost);
                 self.crowd(at + lasts..at + lasts + SECOND, 10);
+            }
+            7 => {
+                // A leader that the others replace goes on giving leases to the catalog.
+                let lasts = self.fault(at, 1_500..2_200, Mishap::Split);
+                self.crowd(at + 300 * MILLI..at + 1_300 * MILLI, 6);
+                self.crowd(at + 1_300 * MILLI..at + lasts, 20);
+            }
+            8 => {
+                // The last trade is answered without the catalog and known to be committed by its leader only, which is lost;
+                // the next leader's first answers come from a follower that lacks it.
+                let lasts = self.fault(at, 1_600..2_200, Mishap::CutOff(Victim::Leader, Others::Catalog));
+                let late = at + 1_200 * MILLI;
+                self.fault(late, 100..300, Mishap::CutOff(Victim::Follower, Others::All));
+                self.crowd(late..late + 150 * MILLI, 8);
+                let lost = self.loss_of_leader();
+                self.fault(late + 150 * MILLI, 500..1_500, lost);
+                self.crowd(late + 400 * MILLI..at + lasts + 100 * MILLI, 16);
+            }
+            9 => {
+                // No replica remembers what the catalog lacks: it is sent the inventory, while caches hold leases.
+                let lasts =
+                    self.fault(at, 500..900, Mishap::CutOff(Victim::Process(Process::Catalog), Others::Replicas));
+                self.crowd(at..at + 100 * MILLI, 10);
+                for replica in 0..REPLICAS {
+                    let victim = Victim::Process(Process::Replica(replica));
+                    self.fault(at + 100 * MILLI, 5..60, Mishap::Crash(victim));
+                }
+                self.crowd(at + 100 * MILLI..at + lasts + 400 * MILLI, 15);
+            }
+            _ => {
+                // Death in the middle of work.
+                self.crowd(at..at + 10 * MILLI, 20);
+                let mishap = if self.rng.random_bool(0.5) { Mishap::PowerCut } else { Mishap::Crash(Victim::Leader) };
+                let death = self.rng.random_range(at..at + 10 * MILLI);
+                self.fault(death, 1..500, mishap);
             }
         }
     }
@@ -452,7 +504,7 @@ impl fmt::Display for Plan {
         }
         let Weather { delay_max, lost_ppm, repeated_ppm, late_ppm, late_max } = self.weather;
         writeln!(f, "  messages take up to {delay_max} us; of a million {lost_ppm} are lost, {repeated_ppm} repeated")?;
-        writeln!(f, "  and {late_ppm} up to {} ms late", late_max / MILLI)?;
+        writeln!(f, "  and {late_ppm} up to {} ms late; a sync takes up to {} us", late_max / MILLI, self.sync_max)?;
         for fault in &self.faults {
             let (at, lasts) = (fault.at as f64 / MILLI as f64, fault.lasts as f64 / MILLI as f64);
             writeln!(f, "{at:>10.3} ms  for {lasts:.3} ms: {}", fault.mishap)?;
@@ -499,6 +551,7 @@ impl fmt::Display for Mishap {
             Self::CutOff(victim, Others::Replicas) => write!(f, "{victim} is cut off from the replicas"),
             Self::CutOff(victim, Others::Catalog) => write!(f, "{victim} is cut off from the catalog"),
             Self::OneWay(from, to) => write!(f, "what {from} sends does not reach {to}"),
+            Self::Split => f.write_str("the other replicas are cut off from the leader and the catalog"),
             Self::PowerCut => f.write_str("all replicas and the catalog lose their power"),
         }
     }

@@ -10,7 +10,6 @@ use std::{
 
 use bazaar_domain::{
     ApiError, Command, ErrorKind, Moment, Trade, TradeFate, api,
-    config::LeaseConfig,
     internal::{ItemStatus, LeaseGrant, OrderRead, PublishBatch, PublishReply, Submitted},
     mutants::{Mutant, broken},
 };
@@ -25,9 +24,11 @@ use bazaar_service::CallError;
 use rand::{RngExt, rngs::SmallRng};
 
 use crate::{
+    clock::Micros,
     message::{CallId, CallNames, Effects, Message, Process, Request, Response, Timer},
     raft::{ELECTION_MIN_MICROS, ELECTION_SPREAD_MICROS, Outgoing, Position, Raft, Role},
     seen::{Seen, Tally},
+    slot::Setting,
     state::{Applied, CLUSTER},
 };
 
@@ -37,8 +38,6 @@ const QUORUM_ACK_AGE_MAX_MS: u64 = 600;
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
 /// Committed entries are applied within this time, in microseconds.
 const APPLY_MICROS_MAX: u64 = 400;
-/// A sync takes at most this long, in microseconds.
-const SYNC_MICROS_MAX: u64 = 1_500;
 /// Applied entries in the log before it is cut off behind a snapshot: few, so that short runs meet snapshots.
 const KEPT_ENTRIES_MAX: u64 = 12;
 /// Items published in one call.
@@ -115,12 +114,14 @@ pub struct Replica {
     is_applying: bool,
     calls: CallNames,
     publish_timeout: Duration,
+    sync_max: Micros,
 }
 
 impl Replica {
-    /// Starts on a disk.
-    pub fn start(own: usize, life: u64, disk: Disk, leases: LeaseConfig, now: Moment, rng: &mut SmallRng) -> Self {
+    /// Starts on a disk, whose syncs take at most so many microseconds.
+    pub fn start(own: usize, disk: Disk, sync_max: Micros, setting: Setting, rng: &mut SmallRng) -> Self {
         let Disk { mut raft, snapshot, state } = disk;
+        let Setting { life, leases, now } = setting;
         raft.wait_from(now, election_micros(rng));
         let recent = RecentEntries::starting_at(state.last.index);
         Self {
@@ -141,6 +142,7 @@ impl Replica {
             is_applying: false,
             calls: CallNames::of(Process::Replica(own), life),
             publish_timeout: leases.granted(leases.ttl()) * 3,
+            sync_max,
         }
     }
 
@@ -490,7 +492,7 @@ impl Replica {
     fn settle(&mut self, mut outgoing: Vec<Outgoing>, now: Moment, out: &mut Effects) {
         self.follow_term(now, out);
         if self.raft.begins_sync() {
-            out.wake_within(SYNC_MICROS_MAX, Timer::Synced);
+            out.wake_within(self.sync_max, Timer::Synced);
         }
         if !self.is_applying && self.raft.committed > self.state.last.index {
             self.is_applying = true;

@@ -77,6 +77,8 @@ seen! {
     Deposed = "replicas that were cut off from replicas only",
     /// A leader was cut off from the catalog.
     CutFromCatalog = "replicas that were cut off from the catalog only",
+    /// A leader had the catalog on its side, and the other replicas not.
+    Split = "leaders with the catalog on their side, and no other replica",
     /// One process did not reach another, but was reached.
     CutOneWay = "ways that were cut in one direction",
     /// The catalog stayed away until trades had gone on without it.

@@ -12,6 +12,17 @@ use crate::{
     seen::Tally,
 };
 
+/// What every process is told at its start.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// How often it has started, this time included.
+    pub life: u64,
+    /// How long leases last.
+    pub leases: LeaseConfig,
+    /// What its clock shows.
+    pub now: Moment,
+}
+
 /// A process that runs.
 #[derive(Debug)]
 pub(crate) enum Running {
@@ -24,24 +35,19 @@ impl Running {
     /// Starts a process on what the last life left.
     pub(crate) fn start(
         process: Process,
-        life: u64,
         left: Left,
-        leases: LeaseConfig,
-        now: Moment,
+        sync_max: Micros,
+        setting: Setting,
         rng: &mut SmallRng,
         out: &mut Effects,
     ) -> Self {
         match (process, left) {
             (Process::Replica(own), Left::Replica(disk)) => {
-                out.wake(now, Timer::Tick);
-                Self::Replica(Box::new(Replica::start(own, life, *disk, leases, now, rng)))
+                out.wake(setting.now, Timer::Tick);
+                Self::Replica(Box::new(Replica::start(own, *disk, sync_max, setting, rng)))
             }
-            (Process::Catalog, Left::Catalog(disk)) => {
-                Self::Catalog(Box::new(Catalog::start(life, disk, leases, now, out)))
-            }
-            (Process::Frontend(own), Left::Nothing) => {
-                Self::Frontend(Box::new(Frontend::start(own, life, leases, now, out)))
-            }
+            (Process::Catalog, Left::Catalog(disk)) => Self::Catalog(Box::new(Catalog::start(disk, setting, out))),
+            (Process::Frontend(own), Left::Nothing) => Self::Frontend(Box::new(Frontend::start(own, setting, out))),
             (process, left) => unreachable!("{process} does not leave {left:?}"),
         }
     }

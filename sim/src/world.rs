@@ -16,7 +16,7 @@ use crate::{
     raft::{Position, QUORUM, REPLICAS},
     replica::Disk,
     seen::{Seen, Tally},
-    slot::{Left, Running, Slot},
+    slot::{Left, Running, Setting, Slot},
     state::Applied,
     truth::{Before, Truth, Violation},
 };
@@ -365,9 +365,9 @@ impl<'a> World<'a> {
         }
         slot.life += 1;
         slot.next_tick = None;
-        let (life, now) = (slot.life, slot.clock.read(self.now));
+        let setting = Setting { life: slot.life, leases: self.leases, now: slot.clock.read(self.now) };
         let left = std::mem::replace(&mut slot.running, Err(Left::Nothing)).expect_err("it does not run");
-        let running = Running::start(process, life, left, self.leases, now, &mut self.rng, &mut self.effects);
+        let running = Running::start(process, left, self.plan.sync_max, setting, &mut self.rng, &mut self.effects);
         self.slot(process).running = Ok(running);
         self.tell(|| format!("{process} starts"));
         self.carry_out(process).expect("a start shows nothing");
