@@ -267,12 +267,12 @@ impl Catalog {
         if let Some((replica, asked_at)) = self.asked.remove(&call) {
             return self.lease_answered(replica, asked_at, result, now, out);
         }
-        let Some(frontend) = self.pushes.remove(&call) else { return };
         let counts = match result {
+            // Also one that nobody waits for any more, or that came before: the ledger has to know.
             Ok(Response::Acknowledged(ack)) => self.ledger.acknowledge(ack, now),
             _ => false,
         };
-        if !counts {
+        if let Some(frontend) = self.pushes.remove(&call).filter(|_| !counts) {
             out.wake(now.plus(PUSH_PAUSE), Timer::PushAgain(frontend));
         }
     }

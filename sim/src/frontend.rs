@@ -43,7 +43,7 @@ enum Purpose {
     Probe(words::ProbeId),
     Work(words::CallId),
     Fetch(OpId),
-    Lease { asked_at: Moment, session: u64 },
+    Lease { session: u64 },
 }
 
 /// A lookup that asks the catalog.
@@ -79,6 +79,8 @@ pub struct Frontend {
     gateway: Machine,
     calls: CallNames,
     purposes: BTreeMap<CallId, Purpose>,
+    /// When each lease was asked for, also those whose answer is not waited for any more.
+    lease_calls: BTreeMap<CallId, Moment>,
 }
 
 impl Frontend {
@@ -100,6 +102,7 @@ impl Frontend {
             gateway: Machine::new(settings),
             calls: CallNames::of(Process::Frontend(own), life),
             purposes: BTreeMap::new(),
+            lease_calls: BTreeMap::new(),
         }
     }
 
@@ -149,14 +152,19 @@ impl Frontend {
         purpose: Purpose,
         now: Moment,
         out: &mut Effects,
-    ) {
+    ) -> CallId {
         let call = self.calls.next();
         self.purposes.insert(call, purpose);
         out.send(to, Message::Call(call, request));
         out.wake(now.plus(timeout), Timer::CallTimeout(call));
+        call
     }
 
     fn answered(&mut self, call: CallId, result: Result<Response, CallError>, now: Moment, out: &mut Effects) {
+        if let (Ok(Response::Subscribed(reply)), Some(asked_at)) = (&result, self.lease_calls.get(&call)) {
+            // Also one that is late, or came before: the cache has to know.
+            self.cache.lease_answer(reply, *asked_at, now);
+        }
         match self.purposes.remove(&call) {
             Some(Purpose::Probe(probe)) => {
                 let result = result.map(|response| match response {
@@ -174,7 +182,7 @@ impl Frontend {
                 self.gateway(Event::CallDone { call, result }, now, out);
             }
             Some(Purpose::Fetch(op)) => self.fetched(op, result, now, out),
-            Some(Purpose::Lease { asked_at, session }) => self.lease_answered(asked_at, session, result, now, out),
+            Some(Purpose::Lease { session }) => self.lease_asked(call, session, now, out),
             None => {}
         }
     }
@@ -274,22 +282,15 @@ impl Frontend {
         }
         let session = self.cache.lease_request(now);
         let request = SubscribeRequest { frontend: self.life, session, internal_address: String::new() };
-        let purpose = Purpose::Lease { asked_at: now, session };
-        self.call(Process::Catalog, Request::Subscribe(request), self.leases.ttl() / 2, purpose, now, out);
+        let timeout = self.leases.ttl() / 2;
+        let call =
+            self.call(Process::Catalog, Request::Subscribe(request), timeout, Purpose::Lease { session }, now, out);
+        self.lease_calls.insert(call, now);
     }
 
-    fn lease_answered(
-        &mut self,
-        asked_at: Moment,
-        session: u64,
-        result: Result<Response, CallError>,
-        now: Moment,
-        out: &mut Effects,
-    ) {
-        if let Ok(Response::Subscribed(reply)) = result {
-            self.cache.lease_answer(&reply, asked_at, now);
-        }
-        let renew_at = asked_at.plus(self.leases.renew_every());
+    /// The lease was asked for: when to ask again.
+    fn lease_asked(&mut self, call: CallId, session: u64, now: Moment, out: &mut Effects) {
+        let renew_at = self.lease_calls[&call].plus(self.leases.renew_every());
         let at = if self.cache.lease_request(now) == session { renew_at } else { now };
         out.wake(self.cache.leased_until(now).map_or(at, |end| end.min(at)).max(now), Timer::Renew);
     }

@@ -317,7 +317,8 @@ impl Script {
                 // A leader that is replaced and does not know it.
                 let lost = self.loss_of_leader();
                 let lasts = self.fault(at, 400..1_500, lost);
-                self.crowd(at + 300 * MILLI..at + lasts + 100 * MILLI, 20);
+                self.crowd(at + 300 * MILLI..at + lasts + 100 * MILLI, 16);
+                self.readers(at + 300 * MILLI..at + 650 * MILLI, 8);
             }
             2 => {
                 // A frontend that slept through the end of its lease, or nearly.
@@ -390,7 +391,7 @@ impl Script {
     }
 
     fn loss_of_leader(&mut self) -> Mishap {
-        match self.rng.random_range(0..4) {
+        match self.rng.random_range(0..5) {
             0 => Mishap::Crash(Victim::Leader),
             1 => Mishap::Pause(Victim::Leader),
             2 => Mishap::CutOff(Victim::Leader, Others::All),
@@ -438,6 +439,20 @@ impl Script {
         }
     }
 
+    /// Adds so many order reads in a short time.
+    fn readers(&mut self, times: std::ops::Range<Micros>, reads: usize) {
+        for _ in 0..reads {
+            let at = self.rng.random_range(times.clone());
+            self.read(at);
+        }
+    }
+
+    fn read(&mut self, at: Micros) {
+        let read = draw_read(self.keys, &mut self.rng);
+        let frontend = self.rng.random_range(0..FRONTENDS);
+        self.ops.push(Op { at, frontend, action: Action::Read(read) });
+    }
+
     fn any_op(&mut self) {
         let at = self.rng.random_range(CLIENTS_FROM..self.until);
         self.op(at);
@@ -457,10 +472,7 @@ impl Script {
                     self.trade(at, frontend);
                 }
             }
-            _ => {
-                let read = draw_read(self.keys, &mut self.rng);
-                self.ops.push(Op { at, frontend, action: Action::Read(read) });
-            }
+            _ => self.read(at),
         }
     }
 
@@ -490,7 +502,7 @@ fn draw_read(keys: usize, rng: &mut SmallRng) -> OrderRead {
     let orders = (keys / 4) as u64;
     match rng.random_range(0..5) {
         0..2 => OrderRead::ByNumber(rng.random_range(1..=orders)),
-        2..4 => OrderRead::ByKey(key(&format!("k{}", rng.random_range(0..keys)))),
+        2 => OrderRead::ByKey(key(&format!("k{}", rng.random_range(0..keys)))),
         _ if rng.random_bool(0.5) => OrderRead::After { after: rng.random_range(0..orders), limit: READ_ORDERS_MAX },
         _ => OrderRead::Newest,
     }
