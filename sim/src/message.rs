@@ -146,19 +146,19 @@ pub enum Timer {
     LookAgain(OpId),
 }
 
-/// What a process wants done.
+/// What a process wants done. What is large is boxed, since effects and messages are moved about a lot.
 #[derive(Debug)]
 pub enum Effect {
     /// Send this.
-    Send(Process, Message),
+    Send(Process, Box<Message>),
     /// Wake it when its clock shows this.
     Wake(Moment, Timer),
     /// Wake it after a time that chance decides, of this many microseconds at most.
     WakeWithin(u64, Timer),
     /// Tell a client.
-    Reply(OpId, Reply),
+    Reply(OpId, Box<Reply>),
     /// It applied an entry.
-    Applied(AppliedNote),
+    Applied(Box<AppliedNote>),
     /// Something happened that is counted.
     Saw(Seen),
 }
@@ -186,7 +186,7 @@ pub struct Effects {
 impl Effects {
     /// Sends a message.
     pub fn send(&mut self, to: Process, message: Message) {
-        self.list.push(Effect::Send(to, message));
+        self.list.push(Effect::Send(to, Box::new(message)));
     }
 
     /// Answers a call.
@@ -204,6 +204,11 @@ impl Effects {
         self.list.push(Effect::WakeWithin(micros_max, timer));
     }
 
+    /// Says what an entry did.
+    pub fn applied(&mut self, note: AppliedNote) {
+        self.list.push(Effect::Applied(Box::new(note)));
+    }
+
     /// Counts something.
     pub fn saw(&mut self, seen: Seen) {
         self.list.push(Effect::Saw(seen));
@@ -211,7 +216,7 @@ impl Effects {
 
     /// Tells a client.
     pub fn reply(&mut self, op: OpId, reply: Reply) {
-        self.list.push(Effect::Reply(op, reply));
+        self.list.push(Effect::Reply(op, Box::new(reply)));
     }
 }
 

@@ -269,6 +269,12 @@ fn draw_weather(rng: &mut SmallRng) -> Weather {
             lost_ppm: rng.random_range(0..100_000),
             ..weather
         },
+        // Much comes again.
+        4 => Weather {
+            repeated_ppm: rng.random_range(100_000..500_000),
+            lost_ppm: rng.random_range(0..30_000),
+            ..weather
+        },
         _ => Weather {
             lost_ppm: rng.random_range(0..60_000),
             repeated_ppm: rng.random_range(0..60_000),
@@ -371,14 +377,14 @@ impl Script {
             }
             9 => {
                 // No replica remembers what the catalog lacks: it is sent the inventory, while caches hold leases.
-                let lasts =
-                    self.fault(at, 500..900, Mishap::CutOff(Victim::Process(Process::Catalog), Others::Replicas));
-                self.crowd(at..at + 100 * MILLI, 10);
+                self.crowd(at.saturating_sub(150 * MILLI)..at, 6);
+                let catalog = Victim::Process(Process::Catalog);
+                let lasts = self.fault(at, 400..750, Mishap::CutOff(catalog, Others::Replicas));
+                self.crowd(at..at + 40 * MILLI, 8);
                 for replica in 0..REPLICAS {
-                    let victim = Victim::Process(Process::Replica(replica));
-                    self.fault(at + 100 * MILLI, 5..60, Mishap::Crash(victim));
+                    self.fault(at + 40 * MILLI, 5..30, Mishap::Crash(Victim::Process(Process::Replica(replica))));
                 }
-                self.crowd(at + 100 * MILLI..at + lasts + 400 * MILLI, 15);
+                self.crowd(at + lasts..at + lasts + 250 * MILLI, 12);
             }
             _ => {
                 // Death in the middle of work.

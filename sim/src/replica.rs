@@ -422,7 +422,7 @@ impl Replica {
             let position = Position { term: entry.term, index };
             let command = entry.command.clone();
             let (decisions, note) = self.state.apply(position, command.as_deref(), &mut self.recent);
-            out.list.push(crate::message::Effect::Applied(note));
+            out.applied(note);
             if let Some((_, proposal)) = self.proposals.remove(&index).filter(|(term, _)| *term == position.term) {
                 self.intake(IntakeEvent::Applied { proposal, index, decisions }, now, out);
             }

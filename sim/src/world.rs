@@ -33,7 +33,7 @@ const EVENTS_MAX: u64 = 5_000_000;
 /// Something that will happen.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Arrive { from: Process, to: Process, message: Message, is_copy: bool },
+    Arrive { from: Process, to: Process, message: Box<Message>, is_copy: bool },
     Wake { process: Process, life: u64, timer: Timer },
     Ask(OpId),
     Begin(usize),
@@ -203,19 +203,19 @@ impl<'a> World<'a> {
         }
     }
 
-    fn arrive(&mut self, from: Process, to: Process, message: Message, is_copy: bool) -> Verdict {
+    fn arrive(&mut self, from: Process, to: Process, message: Box<Message>, is_copy: bool) -> Verdict {
         self.tell_detail(|| format!("{from} to {to}{}: {message:?}", if is_copy { ", again" } else { "" }));
         if self.slot(to).running.is_err() {
             self.tally.count(Seen::Lost);
-            if let (Message::Call(call, _), false) = (&message, is_copy) {
+            if let (Message::Call(call, _), false) = (&*message, is_copy) {
                 self.break_call(OpenCall { caller: from, callee: to, call: *call }, CallError::Refused);
             }
             return Ok(());
         }
-        if let Message::Call(call, _) = &message {
+        if let Message::Call(call, _) = &*message {
             self.open_calls.push(OpenCall { caller: from, callee: to, call: *call });
         }
-        self.act(to, |running, now, rng, out| running.receive(from, message, now, rng, out))
+        self.act(to, |running, now, rng, out| running.receive(from, *message, now, rng, out))
     }
 
     fn wake(&mut self, process: Process, life: u64, timer: Timer) -> Verdict {
@@ -271,9 +271,9 @@ impl<'a> World<'a> {
                 }
                 Effect::Applied(note) => {
                     self.tell(|| format!("{process} applied {:?}, {} orders", note.position, note.orders));
-                    self.truth.applied(note)?;
+                    self.truth.applied(*note)?;
                 }
-                Effect::Reply(op, reply) => self.reply(op, reply)?,
+                Effect::Reply(op, reply) => self.reply(op, *reply)?,
                 Effect::Saw(seen) => {
                     if seen == Seen::Election {
                         self.tell(|| format!("{process} has the votes"));
@@ -300,8 +300,8 @@ impl<'a> World<'a> {
         self.schedule(at, Event::Wake { process, life, timer });
     }
 
-    fn send(&mut self, from: Process, to: Process, message: Message) {
-        if let Message::Answer(answered, _) = &message {
+    fn send(&mut self, from: Process, to: Process, message: Box<Message>) {
+        if let Message::Answer(answered, _) = &*message {
             self.open_calls.retain(|open| open.call != *answered || open.callee != from);
         }
         let weather = self.weather;
@@ -376,7 +376,7 @@ impl<'a> World<'a> {
     /// The caller notices that its call came to nothing.
     pub(crate) fn break_call(&mut self, open: OpenCall, error: CallError) {
         let at = self.now + self.rng.random_range(1..=NOTICE_MAX);
-        let message = Message::Answer(open.call, Err(error));
+        let message = Box::new(Message::Answer(open.call, Err(error)));
         self.schedule(at, Event::Arrive { from: open.callee, to: open.caller, message, is_copy: true });
     }
 }
