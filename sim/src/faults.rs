@@ -21,6 +21,8 @@ const LEASE_MAX: Micros = SECOND + SECOND / 10;
 pub(crate) struct Cut {
     way: Way,
     pub(crate) until: Micros,
+    /// What is sent meanwhile is not lost, but late.
+    pub(crate) holds: bool,
 }
 
 #[derive(Debug)]
@@ -60,14 +62,19 @@ impl World<'_> {
                 self.tally.count(Seen::Split);
                 self.tell(|| format!("the other replicas are cut off from {leader} and the catalog for {millis} ms"));
                 for other in (0..REPLICAS).map(Process::Replica).filter(|other| *other != leader) {
-                    self.cuts.push(Cut { way: Way::Both(other, Others::Catalog), until });
+                    self.cuts.push(Cut { way: Way::Both(other, Others::Catalog), until, holds: false });
                 }
-                self.cuts.push(Cut { way: Way::Both(leader, Others::Replicas), until });
+                self.cuts.push(Cut { way: Way::Both(leader, Others::Replicas), until, holds: false });
             }
             Mishap::OneWay(from, to) => {
                 self.tally.count(Seen::CutOneWay);
                 self.tell(|| format!("nothing from {from} reaches {to} for {millis} ms"));
-                self.cuts.push(Cut { way: Way::One(from, to), until });
+                self.cuts.push(Cut { way: Way::One(from, to), until, holds: false });
+            }
+            Mishap::Hold(from, to) => {
+                self.tally.count(Seen::Held);
+                self.tell(|| format!("what {from} sends to {to} is held back for {millis} ms"));
+                self.cuts.push(Cut { way: Way::One(from, to), until, holds: true });
             }
             Mishap::Crash(victim) => {
                 let Some(process) = self.met(victim) else { return };
@@ -97,7 +104,7 @@ impl World<'_> {
                     Others::Catalog => Seen::CutFromCatalog,
                 });
                 self.tell(|| format!("{} for {millis} ms", Mishap::CutOff(Victim::Process(process), others)));
-                self.cuts.push(Cut { way: Way::Both(process, others), until });
+                self.cuts.push(Cut { way: Way::Both(process, others), until, holds: false });
             }
         }
     }

@@ -122,6 +122,8 @@ pub enum Mishap {
     CutOff(Victim, Others),
     /// What one process sends does not reach another.
     OneWay(Process, Process),
+    /// What one process sends to another arrives only when this is over.
+    Hold(Process, Process),
     /// The other replicas are cut off from the leader and from the catalog.
     Split,
     /// All replicas and the catalog die at once.
@@ -310,7 +312,7 @@ impl Script {
     fn scene(&mut self) {
         let at = self.rng.random_range(CLIENTS_FROM..self.until - 2 * SECOND);
         let frontend = self.rng.random_range(0..FRONTENDS);
-        match self.rng.random_range(0..11) {
+        match self.rng.random_range(0..12) {
             0 => {
                 // Trades are answered without the catalog; then the leader is lost, and the next one has to know.
                 let lasts = self.fault(at, 1_300..2_200, Mishap::CutOff(Victim::Leader, Others::Catalog));
@@ -386,6 +388,16 @@ impl Script {
                 }
                 self.crowd(at + lasts..at + lasts + 250 * MILLI, 12);
             }
+            10 => {
+                // The answer to a lease request comes when the lease is over, and the next request is lost.
+                let process = Process::Frontend(frontend);
+                let lost = self.fault(at, 450..650, Mishap::OneWay(Process::Catalog, process));
+                let held = self.fault(at + lost, 350..550, Mishap::Hold(Process::Catalog, process));
+                let end = at + lost + held;
+                self.fault(end - MILLI, 10..40, Mishap::OneWay(process, Process::Catalog));
+                self.crowd(at.saturating_sub(100 * MILLI)..at + lost, 6);
+                self.crowd(end..end + 800 * MILLI, 20);
+            }
             _ => {
                 // Death in the middle of work.
                 self.crowd(at..at + 10 * MILLI, 20);
@@ -417,7 +429,8 @@ impl Script {
             0..6 => Mishap::Crash(self.victim()),
             6..11 => Mishap::Pause(self.victim()),
             11..15 => Mishap::CutOff(self.victim(), Others::All),
-            15..19 => Mishap::OneWay(self.process(), self.process()),
+            15..18 => Mishap::OneWay(self.process(), self.process()),
+            18 => Mishap::Hold(self.process(), self.process()),
             _ => Mishap::PowerCut,
         };
         // Some are short, some outlast a lease.
@@ -569,6 +582,7 @@ impl fmt::Display for Mishap {
             Self::CutOff(victim, Others::Replicas) => write!(f, "{victim} is cut off from the replicas"),
             Self::CutOff(victim, Others::Catalog) => write!(f, "{victim} is cut off from the catalog"),
             Self::OneWay(from, to) => write!(f, "what {from} sends does not reach {to}"),
+            Self::Hold(from, to) => write!(f, "what {from} sends to {to} is held back"),
             Self::Split => f.write_str("the other replicas are cut off from the leader and the catalog"),
             Self::PowerCut => f.write_str("all replicas and the catalog lose their power"),
         }

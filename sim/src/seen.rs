@@ -81,6 +81,8 @@ seen! {
     Split = "leaders with the catalog on their side, and no other replica",
     /// One process did not reach another, but was reached.
     CutOneWay = "ways that were cut in one direction",
+    /// What one process sent to another came late.
+    Held = "ways on which everything was held back",
     /// The catalog stayed away until trades had gone on without it.
     TradedWithoutCatalog = "runs in which trades went on without a catalog",
     /// A message was lost, or met a dead process or a cut.

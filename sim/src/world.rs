@@ -305,8 +305,10 @@ impl<'a> World<'a> {
             self.open_calls.retain(|open| open.call != *answered || open.callee != from);
         }
         let weather = self.weather;
-        let is_cut = self.cuts.iter().any(|cut| cut.until > self.now && cut.parts(from, to));
-        let mut delay = self.rng.random_range(DELAY_MIN..=weather.delay_max);
+        let mut cuts = self.cuts.iter().filter(|cut| cut.until > self.now && cut.parts(from, to));
+        let is_cut = cuts.clone().any(|cut| !cut.holds);
+        let held_until = cuts.find(|cut| cut.holds).map_or(self.now, |cut| cut.until);
+        let mut delay = held_until - self.now + self.rng.random_range(DELAY_MIN..=weather.delay_max);
         if self.chance(weather.late_ppm) {
             self.tally.count(Seen::Late);
             delay += self.rng.random_range(0..=weather.late_max);
