@@ -257,7 +257,7 @@ impl Catalog {
             return;
         }
         let Some(to) = self.frontends.get(&frontend) else { return };
-        let call = self.calls.next();
+        let call = self.calls.draw();
         self.pushes.insert(call, frontend);
         out.send(*to, Message::Call(call, Request::Invalidate(Rc::new(send.batch.clone()))));
         out.wake(now.plus(PUSH_TIMEOUT), Timer::CallTimeout(call));
@@ -284,7 +284,7 @@ impl Catalog {
             None => (0..REPLICAS).rev().collect(),
         };
         for replica in asked {
-            let call = self.calls.next();
+            let call = self.calls.draw();
             self.asked.insert(call, (replica, now));
             let request = Request::Lease(self.ledger.incarnation());
             out.send(Process::Replica(replica), Message::Call(call, request));

@@ -153,7 +153,7 @@ impl Frontend {
         now: Moment,
         out: &mut Effects,
     ) -> CallId {
-        let call = self.calls.next();
+        let call = self.calls.draw();
         self.purposes.insert(call, purpose);
         out.send(to, Message::Call(call, request));
         out.wake(now.plus(timeout), Timer::CallTimeout(call));

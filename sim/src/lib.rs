@@ -13,6 +13,8 @@ pub mod plan;
 pub mod queue;
 pub mod raft;
 pub mod replica;
+mod scenes;
+mod script;
 pub mod seen;
 pub mod shrink;
 pub mod slot;

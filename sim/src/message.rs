@@ -233,7 +233,7 @@ impl CallNames {
     }
 
     /// The next one.
-    pub fn next(&mut self) -> CallId {
+    pub fn draw(&mut self) -> CallId {
         self.next += 1;
         self.next
     }

@@ -473,7 +473,7 @@ impl Replica {
     }
 
     fn send_to_catalog(&mut self, request: Request, sent: Vec<Arc<RecentEntry>>, now: Moment, out: &mut Effects) {
-        let call = self.calls.next();
+        let call = self.calls.draw();
         self.publishing = Some((call, sent));
         out.send(Process::Catalog, Message::Call(call, request));
         out.wake(now.plus(self.publish_timeout), Timer::CallTimeout(call));

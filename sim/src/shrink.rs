@@ -26,7 +26,7 @@ pub fn shrink(plan: &Plan) -> Option<(Plan, Violation)> {
     };
     attempt(Plan { weather: Weather::CALM, ..smallest.clone() }, &mut smallest);
     attempt(Plan { catalog_comes_last: false, ..smallest.clone() }, &mut smallest);
-    attempt(Plan { drifts_ppm: vec![0; smallest.drifts_ppm.len()], ..smallest.clone() }, &mut smallest);
+    attempt(Plan { drifts_ppm: Default::default(), ..smallest.clone() }, &mut smallest);
     loop {
         let mut is_smaller = false;
         // Halves first, then smaller parts (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input").
