@@ -4,7 +4,7 @@ use bazaar_service::CallError;
 
 use crate::{
     clock::{MILLI, Micros, SECOND},
-    message::Process,
+    message::{Message, Process, Request},
     plan::{Fault, Mishap, Others, PROCESSES, Victim, Weather},
     raft::REPLICAS,
     replica::Replica,
@@ -16,30 +16,46 @@ use crate::{
 /// The longest lease by any clock: what lasts longer than this outlasts every lease.
 const LEASE_MAX: Micros = SECOND + SECOND / 10;
 
-/// A way that nothing takes until then.
+/// Some messages do not arrive as they should until then.
 #[derive(Debug)]
-pub(crate) struct Cut {
+pub(crate) struct Trouble {
     way: Way,
+    pub(crate) harm: Harm,
     pub(crate) until: Micros,
-    /// What is sent meanwhile is not lost, but late.
-    pub(crate) holds: bool,
 }
 
+/// What happens to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Harm {
+    /// It does not arrive.
+    Lost,
+    /// It arrives when the trouble is over.
+    Held,
+    /// It arrives a second time.
+    Repeated,
+}
+
+/// Which messages.
 #[derive(Debug)]
 enum Way {
     /// From the first to the second.
     One(Process, Process),
     /// Between the process and these others, both ways.
     Both(Process, Others),
+    /// Requests of this frontend for a lease.
+    LeaseRequests(Process),
 }
 
-impl Cut {
-    /// Whether a message from one to the other would take this way.
-    pub(crate) fn parts(&self, from: Process, to: Process) -> bool {
+impl Trouble {
+    /// Whether it meets this message.
+    pub(crate) fn meets(&self, from: Process, to: Process, message: &Message) -> bool {
         match self.way {
             Way::One(first, second) => (first, second) == (from, to),
             Way::Both(process, others) => {
                 (from == process && others.contain(to)) || (to == process && others.contain(from))
+            }
+            Way::LeaseRequests(frontend) => {
+                from == frontend && matches!(message, Message::Call(_, Request::Subscribe(_)))
             }
         }
     }
@@ -62,19 +78,29 @@ impl World<'_> {
                 self.tally.count(Seen::Split);
                 self.tell(|| format!("the other replicas are cut off from {leader} and the catalog for {millis} ms"));
                 for other in (0..REPLICAS).map(Process::Replica).filter(|other| *other != leader) {
-                    self.cuts.push(Cut { way: Way::Both(other, Others::Catalog), until, holds: false });
+                    self.trouble(Way::Both(other, Others::Catalog), Harm::Lost, until);
                 }
-                self.cuts.push(Cut { way: Way::Both(leader, Others::Replicas), until, holds: false });
+                self.trouble(Way::Both(leader, Others::Replicas), Harm::Lost, until);
             }
             Mishap::OneWay(from, to) => {
                 self.tally.count(Seen::CutOneWay);
-                self.tell(|| format!("nothing from {from} reaches {to} for {millis} ms"));
-                self.cuts.push(Cut { way: Way::One(from, to), until, holds: false });
+                self.tell(|| format!("{} for {millis} ms", fault.mishap));
+                self.trouble(Way::One(from, to), Harm::Lost, until);
             }
             Mishap::Hold(from, to) => {
                 self.tally.count(Seen::Held);
-                self.tell(|| format!("what {from} sends to {to} is held back for {millis} ms"));
-                self.cuts.push(Cut { way: Way::One(from, to), until, holds: true });
+                self.tell(|| format!("{} for {millis} ms", fault.mishap));
+                self.trouble(Way::One(from, to), Harm::Held, until);
+            }
+            Mishap::HoldLeaseRequests(frontend) => {
+                self.tally.count(Seen::LeaseRequestsHeld);
+                self.tell(|| format!("{} for {millis} ms", fault.mishap));
+                self.trouble(Way::LeaseRequests(frontend), Harm::Held, until);
+            }
+            Mishap::Repeat(from, to) => {
+                self.tally.count(Seen::RepeatedAll);
+                self.tell(|| format!("{} for {millis} ms", fault.mishap));
+                self.trouble(Way::One(from, to), Harm::Repeated, until);
             }
             Mishap::Crash(victim) => {
                 let Some(process) = self.met(victim) else { return };
@@ -104,9 +130,13 @@ impl World<'_> {
                     Others::Catalog => Seen::CutFromCatalog,
                 });
                 self.tell(|| format!("{} for {millis} ms", Mishap::CutOff(Victim::Process(process), others)));
-                self.cuts.push(Cut { way: Way::Both(process, others), until, holds: false });
+                self.trouble(Way::Both(process, others), Harm::Lost, until);
             }
         }
+    }
+
+    fn trouble(&mut self, way: Way, harm: Harm, until: Micros) {
+        self.troubles.push(Trouble { way, harm, until });
     }
 
     /// Whom a fault meets now: nobody that is dead.
@@ -148,7 +178,7 @@ impl World<'_> {
     pub(crate) fn heal(&mut self) {
         self.tell(|| "all faults are over".into());
         self.weather = Weather::CALM;
-        self.cuts.clear();
+        self.troubles.clear();
         self.catalog_stays_away = self.plan.catalog_comes_last;
         if self.catalog_stays_away {
             self.kill(Process::Catalog, self.now);

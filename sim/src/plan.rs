@@ -102,6 +102,10 @@ pub enum Mishap {
     OneWay(Process, Process),
     /// What one process sends to another arrives only when this is over.
     Hold(Process, Process),
+    /// The same for a frontend's lease requests only, which have a connection of their own.
+    HoldLeaseRequests(Process),
+    /// What one process sends to another arrives a second time, later.
+    Repeat(Process, Process),
     /// The other replicas are cut off from the leader and from the catalog.
     Split,
     /// All replicas and the catalog die at once.
@@ -277,6 +281,8 @@ impl fmt::Display for Mishap {
             Self::CutOff(victim, Others::Catalog) => write!(f, "{victim} is cut off from the catalog"),
             Self::OneWay(from, to) => write!(f, "what {from} sends does not reach {to}"),
             Self::Hold(from, to) => write!(f, "what {from} sends to {to} is held back"),
+            Self::HoldLeaseRequests(from) => write!(f, "the lease requests of {from} are held back"),
+            Self::Repeat(from, to) => write!(f, "what {from} sends to {to} comes again"),
             Self::Split => f.write_str("the other replicas are cut off from the leader and the catalog"),
             Self::PowerCut => f.write_str("all replicas and the catalog lose their power"),
         }

@@ -11,7 +11,7 @@ use crate::{
     script::Script,
 };
 
-const SCENES: [fn(&mut Script, Micros); 12] = [
+const SCENES: [fn(&mut Script, Micros); 14] = [
     leader_without_catalog,
     leader_that_is_replaced,
     frontend_that_sleeps,
@@ -23,6 +23,8 @@ const SCENES: [fn(&mut Script, Micros); 12] = [
     last_word,
     replicas_without_memory,
     held_answers,
+    held_lease_requests,
+    repeated_acks,
     death_at_work,
 ];
 
@@ -122,22 +124,40 @@ fn last_word(script: &mut Script, at: Micros) {
 
 /// No replica remembers what the catalog lacks, so that it is sent the inventory, while caches hold leases.
 fn replicas_without_memory(script: &mut Script, at: Micros) {
-    script.crowd(at - 150 * MILLI..at, 6);
-    let lasts = script.fault(at, 400..750, Mishap::CutOff(CATALOG, Others::Replicas));
+    script.crowd(at - 150 * MILLI..at, 8);
+    // It ends before there is a leader again, whose first call would be lost otherwise.
+    script.fault(at, 200..400, Mishap::CutOff(CATALOG, Others::Replicas));
     script.crowd(at..at + 40 * MILLI, 8);
     for replica in 0..REPLICAS {
         script.fault(at + 40 * MILLI, 5..30, Mishap::Crash(Victim::Process(Process::Replica(replica))));
     }
-    script.crowd(at + lasts..at + lasts + 250 * MILLI, 12);
+    script.crowd(at + 300 * MILLI..at + 900 * MILLI, 14);
 }
 
-/// Answers to a frontend's lease requests are lost, and then come when the lease is over.
+/// What the catalog answers a frontend comes when its lease is over.
 fn held_answers(script: &mut Script, at: Micros) {
     let frontend = Process::Frontend(script.frontend());
-    let lost = script.fault(at, 450..650, Mishap::OneWay(Process::Catalog, frontend));
-    let held = script.fault(at + lost, 350..550, Mishap::Hold(Process::Catalog, frontend));
-    script.crowd(at - 100 * MILLI..at + lost, 6);
-    script.crowd(at + lost + held..at + lost + held + 800 * MILLI, 20);
+    let held = script.fault(at, 950..1_250, Mishap::Hold(Process::Catalog, frontend));
+    script.crowd(at + 100 * MILLI..at + held, 16);
+    script.crowd(at + held..at + held + 100 * MILLI, 8);
+}
+
+/// A lease request is answered when the lease is over, and the next one is late too.
+fn held_lease_requests(script: &mut Script, at: Micros) {
+    let frontend = Process::Frontend(script.frontend());
+    let first = script.fault(at, 800..1_200, Mishap::HoldLeaseRequests(frontend));
+    let second = script.fault(at + first, 50..400, Mishap::HoldLeaseRequests(frontend));
+    script.crowd(at + first - 50 * MILLI..at + first + second, 12);
+    script.crowd(at + first + second..at + first + second + 200 * MILLI, 8);
+}
+
+/// The acks of a frontend come again when it does not hear of the next change.
+fn repeated_acks(script: &mut Script, at: Micros) {
+    let frontend = Process::Frontend(script.frontend());
+    let repeated = script.fault(at, 200..500, Mishap::Repeat(frontend, Process::Catalog));
+    script.crowd(at..at + repeated, 12);
+    let deaf = script.fault(at + repeated, 300..900, Mishap::OneWay(Process::Catalog, frontend));
+    script.crowd(at + repeated..at + repeated + deaf, 12);
 }
 
 /// Death in the middle of work.

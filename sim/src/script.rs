@@ -126,8 +126,9 @@ impl Script {
             0..6 => Mishap::Crash(self.victim()),
             6..11 => Mishap::Pause(self.victim()),
             11..15 => Mishap::CutOff(self.victim(), Others::All),
-            15..18 => Mishap::OneWay(self.process(), self.process()),
-            18 => Mishap::Hold(self.process(), self.process()),
+            15..17 => Mishap::OneWay(self.process(), self.process()),
+            17 => Mishap::Hold(self.process(), self.process()),
+            18 => Mishap::Repeat(self.process(), self.process()),
             _ => Mishap::PowerCut,
         };
         // Some are short, some outlast a lease.

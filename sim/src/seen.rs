@@ -83,6 +83,10 @@ seen! {
     CutOneWay = "ways that were cut in one direction",
     /// What one process sent to another came late.
     Held = "ways on which everything was held back",
+    /// A frontend's lease requests came late.
+    LeaseRequestsHeld = "frontends whose lease requests were held back",
+    /// What one process sent to another came again.
+    RepeatedAll = "ways on which everything came again",
     /// The catalog stayed away until trades had gone on without it.
     TradedWithoutCatalog = "runs in which trades went on without a catalog",
     /// A message was lost, or met a dead process or a cut.

@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use crate::{
     catalog,
     clock::{Clock, MILLI, Micros, SECOND},
-    faults::Cut,
+    faults::{Harm, Trouble},
     message::{CallId, Effect, Effects, Message, Process, Reply, Timer},
     plan::{Op, OpId, PROCESSES, Plan, Weather, listings},
     queue::Queue,
@@ -23,6 +23,8 @@ use crate::{
 
 /// How late a repeated message is at most.
 const REPEAT_AFTER_MAX: Micros = 3 * SECOND;
+/// The same where everything is repeated for a while.
+const REPEAT_SOON_MAX: Micros = SECOND;
 /// A message takes at least this long.
 const DELAY_MIN: Micros = 20;
 /// A refused or broken connection is noticed within this time.
@@ -65,7 +67,7 @@ pub(crate) struct World<'a> {
     queue: Queue<Event>,
     /// By their places.
     pub(crate) slots: Vec<Slot>,
-    pub(crate) cuts: Vec<Cut>,
+    pub(crate) troubles: Vec<Trouble>,
     /// Nothing starts the catalog now.
     pub(crate) catalog_stays_away: bool,
     pub(crate) open_calls: Vec<OpenCall>,
@@ -113,7 +115,7 @@ impl<'a> World<'a> {
             rng: SmallRng::seed_from_u64(plan.seed ^ 0x5eed),
             queue: Queue::default(),
             slots: PROCESSES.iter().zip(&plan.drifts_ppm).map(slot).collect(),
-            cuts: Vec::new(),
+            troubles: Vec::new(),
             catalog_stays_away: false,
             open_calls: Vec::new(),
             ops: plan.ops.clone(),
@@ -305,17 +307,19 @@ impl<'a> World<'a> {
             self.open_calls.retain(|open| open.call != *answered || open.callee != from);
         }
         let weather = self.weather;
-        let mut cuts = self.cuts.iter().filter(|cut| cut.until > self.now && cut.parts(from, to));
-        let is_cut = cuts.clone().any(|cut| !cut.holds);
-        let held_until = cuts.find(|cut| cut.holds).map_or(self.now, |cut| cut.until);
+        let meeting = |trouble: &&Trouble| trouble.until > self.now && trouble.meets(from, to, &message);
+        let met = |harm: Harm| self.troubles.iter().filter(meeting).find(|trouble| trouble.harm == harm);
+        let (is_cut, is_repeated) = (met(Harm::Lost).is_some(), met(Harm::Repeated).is_some());
+        let held_until = met(Harm::Held).map_or(self.now, |trouble| trouble.until);
         let mut delay = held_until - self.now + self.rng.random_range(DELAY_MIN..=weather.delay_max);
         if self.chance(weather.late_ppm) {
             self.tally.count(Seen::Late);
             delay += self.rng.random_range(0..=weather.late_max);
         }
-        if !is_cut && self.chance(weather.repeated_ppm) {
+        if !is_cut && (is_repeated || self.chance(weather.repeated_ppm)) {
             self.tally.count(Seen::Repeated);
-            let later = self.now + delay + self.rng.random_range(1..=REPEAT_AFTER_MAX);
+            let after_max = if is_repeated { REPEAT_SOON_MAX } else { REPEAT_AFTER_MAX };
+            let later = self.now + delay + self.rng.random_range(1..=after_max);
             self.schedule(later, Event::Arrive { from, to, message: message.clone(), is_copy: true });
         }
         if is_cut || self.chance(weather.lost_ppm) {
