@@ -1,8 +1,8 @@
 //! Ways to break a rule on purpose, to show that a check would notice.
 //!
-//! A check that has never failed proves nothing. Each mutant switches off one rule of the protocol (`docs/leases.md`
-//! lists them) at the place where the rule lives. Without the feature `mutants` all of this is constant: no build that
-//! people use can be broken this way.
+//! A check that has never failed proves nothing. Each mutant switches off one rule of the protocol at the place where
+//! the rule lives: those with a number are in `docs/leases.md`, the others among the invariants of `ARCHITECTURE.md`.
+//! Without the feature `mutants` all of this is constant: no build that people use can be broken this way.
 
 macro_rules! mutants {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {

@@ -227,13 +227,20 @@ pub(crate) fn trade(key_text: &str, stock: StockName, side: Side, quantity: u64)
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seed {}: {} operations, {} faults", self.seed, self.ops.len(), self.faults.len())?;
+        writeln!(f, "seed {}, operations: {}, faults: {}", self.seed, self.ops.len(), self.faults.len())?;
         for (process, drift) in PROCESSES.iter().zip(&self.drifts_ppm).filter(|(_, drift)| **drift != 0) {
             writeln!(f, "  the clock of {process} is wrong by {drift} in a million")?;
         }
         let Weather { delay_max, lost_ppm, repeated_ppm, late_ppm, late_max } = self.weather;
-        writeln!(f, "  messages take up to {delay_max} us; of a million {lost_ppm} are lost, {repeated_ppm} repeated")?;
-        writeln!(f, "  and {late_ppm} up to {} ms late; a sync takes up to {} us", late_max / MILLI, self.sync_max)?;
+        writeln!(f, "  a message takes up to {delay_max} us, a sync up to {} us", self.sync_max)?;
+        if self.weather != Weather::CALM {
+            let late_max_ms = late_max / MILLI;
+            writeln!(f, "  of a million messages {lost_ppm} are lost, {repeated_ppm} come twice,")?;
+            writeln!(f, "  and {late_ppm} are up to {late_max_ms} ms late")?;
+        }
+        if self.catalog_comes_last {
+            writeln!(f, "  the catalog comes back last")?;
+        }
         for fault in &self.faults {
             let (at, lasts) = (fault.at as f64 / MILLI as f64, fault.lasts as f64 / MILLI as f64);
             writeln!(f, "{at:>10.3} ms  for {lasts:.3} ms: {}", fault.mishap)?;

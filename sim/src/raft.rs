@@ -3,7 +3,7 @@
 //!
 //! It stands in for openraft, which has tests of its own; what is tested here is everything around it.
 
-use std::{rc::Rc, time::Duration};
+use std::{fmt, rc::Rc, time::Duration};
 
 use bazaar_domain::{
     Command, Moment,
@@ -30,6 +30,12 @@ pub struct Position {
     pub term: u64,
     /// Its index.
     pub index: u64,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "entry {} of term {}", self.index, self.term)
+    }
 }
 
 /// An entry; one without a command is a leader's first.

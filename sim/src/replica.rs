@@ -35,7 +35,7 @@ use crate::{
 /// A leader that heard from no quorum for longer takes nothing, in milliseconds: the default of the configuration.
 const QUORUM_ACK_AGE_MAX_MS: u64 = 600;
 /// How long an order read may take at the leader.
-const READ_TIMEOUT: Duration = Duration::from_secs(2);
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// Committed entries are applied within this time, in microseconds.
 const APPLY_MICROS_MAX: u64 = 400;
 /// Applied entries in the log before it is cut off behind a snapshot: few, so that short runs meet snapshots.

@@ -19,7 +19,7 @@ pub(crate) const CLIENTS_FROM: Micros = 900 * MILLI;
 /// Clocks run at most so wrong, in parts per million; two of them differ by less than the margin of the leases.
 const DRIFT_PPM_MAX: i64 = 45_000;
 /// A sync takes at most this long.
-const SYNC_MAX: Micros = 1_500;
+pub(crate) const SYNC_MAX: Micros = 1_500;
 /// Of a slow disk.
 const SLOW_SYNC_MAX: Micros = 30 * MILLI;
 /// Different keys for each operation of a run: so few that some are used again.

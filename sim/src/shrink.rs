@@ -2,12 +2,24 @@
 
 use crate::{
     plan::{Plan, Weather},
+    script::SYNC_MAX,
     truth::Violation,
     world,
 };
 
 /// Runs that are tried at most.
 const TRIES_MAX: usize = 4_000;
+
+/// What is tried before operations and faults are left out.
+const SIMPLER: [fn(&mut Plan); 7] = [
+    |plan| plan.weather = Weather::CALM,
+    |plan| plan.drifts_ppm = Default::default(),
+    |plan| plan.sync_max = plan.sync_max.min(SYNC_MAX),
+    |plan| plan.catalog_comes_last = false,
+    |plan| plan.weather.lost_ppm = 0,
+    |plan| plan.weather.repeated_ppm = 0,
+    |plan| plan.weather.late_ppm = 0,
+];
 
 /// A plan that fails, of which no single operation or fault can be left out, as far as was tried.
 pub fn shrink(plan: &Plan) -> Option<(Plan, Violation)> {
@@ -24,9 +36,11 @@ pub fn shrink(plan: &Plan) -> Option<(Plan, Violation)> {
         }
         is_failing
     };
-    attempt(Plan { weather: Weather::CALM, ..smallest.clone() }, &mut smallest);
-    attempt(Plan { catalog_comes_last: false, ..smallest.clone() }, &mut smallest);
-    attempt(Plan { drifts_ppm: Default::default(), ..smallest.clone() }, &mut smallest);
+    for simplify in SIMPLER {
+        let mut candidate = smallest.clone();
+        simplify(&mut candidate);
+        attempt(candidate, &mut smallest);
+    }
     loop {
         let mut is_smaller = false;
         // Halves first, then smaller parts (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input").

@@ -272,7 +272,7 @@ impl<'a> World<'a> {
                     self.wake_at(process, at, timer);
                 }
                 Effect::Applied(note) => {
-                    self.tell(|| format!("{process} applied {:?}, {} orders", note.position, note.orders));
+                    self.tell(|| format!("{process} applied {}: {} orders", note.position, note.orders));
                     self.truth.applied(*note)?;
                 }
                 Effect::Reply(op, reply) => self.reply(op, *reply)?,
@@ -357,9 +357,7 @@ impl<'a> World<'a> {
         });
         match holders.count() {
             QUORUM.. => Ok(()),
-            count => {
-                Err(Violation(format!("entry {position:?} was answered while {count} of {REPLICAS} disks had it")))
-            }
+            count => Err(Violation(format!("{position} was answered while {count} of {REPLICAS} disks had it"))),
         }
     }
 

@@ -122,6 +122,7 @@ impl<'a, L: OutcomeLookup> Applier<'a, L> {
         }
     }
 
+    /// What apply must never be: the mutant that decides in the order of a hash map.
     fn apply_unordered(&mut self, index: u64, trades: Vec<Trade>) -> Result<AppliedEntry, StoreFault> {
         let unordered: HashMap<usize, Trade> = trades.into_iter().enumerate().collect();
         let (places, trades): (Vec<usize>, Vec<Trade>) = unordered.into_iter().unzip();

@@ -194,7 +194,7 @@ impl StateDb {
     ///
     /// # Errors
     /// If the write fails: fatal.
-    pub fn forget_outcomes(&self) -> Result<(), StoreFault> {
+    pub(super) fn forget_outcomes(&self) -> Result<(), StoreFault> {
         // Keys are ASCII.
         let (first, end) = (b"".as_slice(), b"\xff".as_slice());
         self.db().delete_range_cf(self.family(OUTCOMES), first, end).map_err(|error| self.failed("write", &error))
