@@ -104,11 +104,6 @@ impl World<'_> {
             }
             Mishap::Crash(victim) => {
                 let Some(process) = self.met(victim) else { return };
-                self.tally.count(match process {
-                    Process::Replica(_) => Seen::ReplicaDied,
-                    Process::Catalog => Seen::CatalogDied,
-                    Process::Frontend(_) => Seen::FrontendDied,
-                });
                 self.kill(process, until);
             }
             Mishap::Pause(victim) => {
@@ -164,6 +159,11 @@ impl World<'_> {
             }
         };
         slot.paused_until = 0;
+        self.tally.count(match process {
+            Process::Replica(_) => Seen::ReplicaDied,
+            Process::Catalog => Seen::CatalogDied,
+            Process::Frontend(_) => Seen::FrontendDied,
+        });
         self.tell(|| format!("{process} dies"));
         let (own, others): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.open_calls).into_iter().partition(|open| open.callee == process);

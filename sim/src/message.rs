@@ -127,6 +127,20 @@ pub enum Message {
     },
 }
 
+/// Marks the name of a call that is a repetition.
+const REPETITION: CallId = 1 << 63;
+
+impl Message {
+    /// The same once more. A repeated call has a name of its own, which the caller does not know: it is as if it came on
+    /// another connection. So its answer does not end the first call, which may have come to another end.
+    pub fn repetition(&self) -> Self {
+        match self.clone() {
+            Self::Call(call, request) => Self::Call(call | REPETITION, request),
+            message => message,
+        }
+    }
+}
+
 /// Why a process is woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timer {

@@ -320,7 +320,7 @@ impl<'a> World<'a> {
             self.tally.count(Seen::Repeated);
             let after_max = if is_repeated { REPEAT_SOON_MAX } else { REPEAT_AFTER_MAX };
             let later = self.now + delay + self.rng.random_range(1..=after_max);
-            self.schedule(later, Event::Arrive { from, to, message: message.clone(), is_copy: true });
+            self.schedule(later, Event::Arrive { from, to, message: Box::new(message.repetition()), is_copy: true });
         }
         if is_cut || self.chance(weather.lost_ppm) {
             self.tally.count(Seen::Lost);
