@@ -90,7 +90,7 @@ pub async fn run_in(
     let public_routes = http::public_routes(Arc::clone(&app), ui);
     let public = serve_express(tls.public(listeners.public), express, public_routes, public_limits, shutdown.clone());
     let internal_door = tls.internal(listeners.internal);
-    let internal = serve(internal_door, internal::routes(Arc::clone(&app)), limits, shutdown.clone());
+    let internal = serve(internal_door, internal::routes(Arc::clone(&app), &tls), limits, shutdown.clone());
     let admin = serve(tls.internal(listeners.admin), http::admin_routes(app), limits, shutdown.clone());
     let serving = async {
         let (public, internal, admin, ()) = tokio::join!(public, internal, admin, lease.run(shutdown.clone()));

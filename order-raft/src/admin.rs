@@ -10,10 +10,7 @@ use bazaar_domain::{
     internal::{JoinReply, JoinRequest},
 };
 use bazaar_service::{
-    ApiFailure, Auth, Json, Query, Record,
-    auth::tokens::Permission,
-    describe::Routes,
-    tls::{self, Identity},
+    ApiFailure, Auth, Json, Query, Record, Tls, auth::tokens::Permission, describe::Routes, tls::Identity,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -36,27 +33,30 @@ type Shared = State<Arc<Node>>;
 type Answer = Result<axum::Json<Data<Value>>, ApiFailure>;
 
 /// The routes of the admin listener.
-pub fn routes(node: Arc<Node>, auth: &Auth) -> Router {
+pub fn routes(node: Arc<Node>, tls: &Tls, auth: &Auth) -> Router {
     let changes = Routes::default()
         .post("/admin/snapshot", describe::snapshot(), snapshot)
         .post("/admin/transfer", describe::transfer(), transfer)
         .post("/admin/members", describe::change_members(), change_members)
         .post("/admin/founding", describe::founding_step(), founding_step)
         .wrapped(|routes| auth.guard(|_| Some(Permission::Admin), routes))
-        .wrapped(|routes| tls::only(|who| who == Identity::Operator, routes));
+        .wrapped(|routes| tls.only(|who| who == Identity::Operator, routes));
+    // What the page shows. A frontend has no use for the rest, which holds everything that was ever traded.
     let looks = Routes::default()
         .get("/admin/raft", describe::raft(), raft)
         .get("/admin/log", describe::log(), log)
         .get("/admin/digest", describe::digest(), digest)
+        .wrapped(|routes| tls.only(|who| matches!(who, Identity::Operator | Identity::Frontend), routes));
+    let private_looks = Routes::default()
         .get("/admin/inventory", describe::inventory(), inventory)
         .get("/admin/backup", describe::backup(), backup::serve::backup)
         .get("/admin/members", describe::members(), members)
         .get("/admin/founding", describe::founding(), founding_view)
-        .wrapped(|routes| tls::only(|who| matches!(who, Identity::Operator | Identity::Frontend), routes));
+        .wrapped(|routes| tls.only(|who| who == Identity::Operator, routes));
     let invitations = Routes::default()
         .post("/admin/join", describe::join(), join)
-        .wrapped(|routes| tls::only(|who| matches!(who, Identity::Replica(_)), routes));
-    let routes = changes.merge(looks).merge(invitations).with_state(Arc::clone(&node));
+        .wrapped(|routes| tls.only(|who| matches!(who, Identity::Replica(_)), routes));
+    let routes = changes.merge(looks).merge(private_looks).merge(invitations).with_state(Arc::clone(&node));
     let routes = routes.merge(standing_routes(Arc::clone(&node)));
     routes.with_liveness_and_metrics_of(move || meters::look(&node)).into_router(describe::ADMIN)
 }
