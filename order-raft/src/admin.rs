@@ -1,12 +1,11 @@
 //! The admin listener: looking into Raft, the log and the books; snapshots and transfers by hand.
 
-use std::{sync::Arc, time::Instant};
+use std::{io, sync::Arc, time::Instant};
 
 use axum::{Router, extract::State};
 use bazaar_domain::{
     ErrorKind,
     api::{Data, DigestView, FoundingStep, FoundingView, MemberChange, Members},
-    codec::DecodeError,
     internal::{JoinReply, JoinRequest},
 };
 use bazaar_service::{
@@ -139,18 +138,16 @@ async fn log(State(node): Shared, Query(query): Query<LogQuery>) -> Answer {
         return Err(ApiFailure::invalid(format!("limit is 1 to {LOG_ENTRIES_MAX}")));
     }
     let log = node.log.clone();
-    let entries = tokio::task::spawn_blocking(move || log.entries(query.after, limit)).await;
-    let entries = entries
-        .map_err(std::io::Error::other)
-        .and_then(|result| result)
-        .map_err(|error| ApiFailure::new(ErrorKind::Internal, error.to_string()))?;
-    let failed = |error: DecodeError| ApiFailure::new(ErrorKind::Internal, error.to_string());
-    if query.brief {
-        let shown = entries.iter().map(EntryBrief::of).collect::<Result<Vec<_>, _>>();
-        return data(json!(shown.map_err(failed)?));
-    }
-    let shown = entries.iter().map(EntryView::of).collect::<Result<Vec<_>, _>>();
-    data(json!(shown.map_err(failed)?))
+    let looking = tokio::task::spawn_blocking(move || {
+        if query.brief {
+            return Ok(json!(EntryBrief::list(&log, query.after, limit)?));
+        }
+        let entries = log.entries(query.after, limit)?;
+        let shown = entries.iter().map(EntryView::of).collect::<Result<Vec<_>, _>>();
+        Ok(json!(shown.map_err(io::Error::other)?))
+    });
+    let shown = looking.await.map_err(io::Error::other).and_then(|result: io::Result<Value>| result);
+    data(shown.map_err(|error| ApiFailure::new(ErrorKind::Internal, error.to_string()))?)
 }
 
 #[derive(Deserialize)]
