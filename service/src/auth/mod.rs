@@ -64,6 +64,16 @@ impl Auth {
         self.0.is_some()
     }
 
+    /// Asks again whether what a request brought along permits this: for answers that go on long after it.
+    pub fn still_permits(&self, headers: &HeaderMap, wanted: Permission) -> impl Fn() -> bool + Send + Sync + use<> {
+        let mut kept = HeaderMap::new();
+        for given in headers.get_all(header::AUTHORIZATION) {
+            kept.append(header::AUTHORIZATION, given.clone());
+        }
+        let auth = self.clone();
+        move || auth.check(&kept, wanted).is_ok()
+    }
+
     /// Checks a request's token; returns its name, if there is one.
     ///
     /// # Errors
