@@ -188,18 +188,25 @@ async fn what_is_malformed_is_400_before_the_stream_begins() {
 
 #[tokio::test]
 async fn nothing_is_read_while_nobody_follows() {
-    let bazaar = bazaar().await;
+    let bazaar = bazaar_of(lively(), "").await;
     trade(&bazaar, 3).await;
     assert_eq!(bazaar.shared.world().reads, 0);
     drop(Follower::open(&bazaar, "").await);
     assert_ne!(bazaar.shared.world().reads, 0);
     let gone = async { while streams_open(&bazaar).await != 0 {} };
     timeout(PATIENCE, gone).await.expect("the stream ends");
+    // What was under way is answered before this.
+    assert_eq!(bazaar.get("/orders/1").await.status, 200);
     let before = bazaar.shared.world().reads;
     // A hint that there is something new, which nobody wants to know.
     trade(&bazaar, 1).await;
     assert_eq!(bazaar.get("/orders/4").await.status, 200);
     assert_eq!(bazaar.shared.world().reads, before + 1, "only the order that was asked for");
+}
+
+/// A client that went away is noticed when something is sent to it.
+fn lively() -> Options {
+    Options { keep_alive_every: Duration::from_millis(20), ..Options::default() }
 }
 
 async fn streams_open(bazaar: &Bazaar) -> u64 {
@@ -210,7 +217,7 @@ async fn streams_open(bazaar: &Bazaar) -> u64 {
 
 #[tokio::test]
 async fn only_so_many_streams_are_open_at_a_time() {
-    let bazaar = bazaar_of(Options { streams_max: 1, ..Options::default() }, "").await;
+    let bazaar = bazaar_of(Options { streams_max: 1, ..lively() }, "").await;
     let first = Follower::open(&bazaar, "").await;
     let refused = bazaar.get("/orders/stream").await;
     assert_eq!((refused.status, refused.kind().as_str()), (503, "overloaded"));
