@@ -73,6 +73,8 @@ pub struct FrontendConfig {
     pub connections_max: usize,
     /// Whether the page `/ui` is served.
     pub ui: bool,
+    /// The host by which browsers call this frontend, if a proxy on the same machine stands before it.
+    pub public_name: Option<String>,
 }
 
 impl Default for FrontendConfig {
@@ -90,6 +92,7 @@ impl Default for FrontendConfig {
             queued_trades_max: 65_536,
             connections_max: 20_000,
             ui: true,
+            public_name: None,
         }
     }
 }

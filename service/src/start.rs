@@ -182,6 +182,8 @@ pub fn print_error(error: &anyhow::Error) {
 fn cancel_on_signal(shutdown: CancellationToken) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
+    // Its handler stays. It has files read again (`reload`), and must not end a process that has none of them.
+    drop(signal(SignalKind::hangup()).context("SIGHUP cannot be handled")?);
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
