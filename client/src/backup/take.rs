@@ -24,7 +24,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{Context, admin::Replica, api::Failure};
+use crate::{
+    Context,
+    admin::{Replica, configured},
+    api::Failure,
+};
 
 /// How long a replica is looked for that has applied all it knows of: under load each lags for moments.
 const CHOICE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,7 +50,7 @@ pub(super) async fn take(context: &Context, file: &Path, replica: Option<Replica
     let draft = Draft::begin(file)?;
     let caller = context.frontend.caller();
     let replica = match replica {
-        Some(id) => Replica::new(config.replica(id)?, caller),
+        Some(id) => Replica::new(configured(&config, id)?, caller),
         None => choose(&config, caller).await?,
     };
     let answer = replica.backup().await;
