@@ -113,7 +113,7 @@ async fn a_tour_that_is_ended_in_the_middle_brings_back_what_it_killed() -> Resu
     let output = tour.wait_with_output()?;
     let (_, said) = text(&output);
     ensure!(output.status.code() == Some(130), "{}: {said}", output.status);
-    ensure!(said.contains("bringing replica") && said.contains("ended before its end"), "{said}");
+    ensure!(said.contains("is back") && said.contains("ended before its end"), "{said}");
     wait_until("the cluster is whole", || {
         let is_whole = cluster.is_whole();
         async move { is_whole.ok().filter(|is_whole| *is_whole) }

@@ -24,7 +24,7 @@ use crate::{
     admin::Replica,
     check,
     output::{make_folder, write_file},
-    script::ScriptArgs,
+    script::{ClusterScript, ScriptArgs},
     terminal,
     whole::whole,
     workload::{self, WorkloadArgs, parse_probability, report::WorkloadReport},
@@ -44,7 +44,7 @@ const ITERATIONS_MAX: u64 = 1_000_000_000;
 const ROUND_S_MAX: u64 = 300;
 /// How long one request is retried.
 const RETRY_S: u64 = 60;
-/// The file in the cluster's folder that gets every acknowledged order.
+/// The file in the cluster's folder that gets every acknowledged order; kept if something is wrong.
 const RECORDS_FILE: &str = "crash-acknowledged.jsonl";
 
 /// Shown below the arguments.
@@ -85,11 +85,13 @@ pub struct CrashArgs {
 /// If the cluster is not one of the script's or is not whole, a client saw an error, or the databases differ.
 pub async fn run(context: &Context, args: CrashArgs) -> Result<()> {
     args.out.as_deref().map_or(Ok(()), make_folder)?;
+    let script = args.script.of(context.config_path())?;
     let cluster = context.cluster()?;
     let replicas: Vec<Replica> =
         cluster.replicas.iter().map(|replica| Replica::new(replica, context.frontend.caller())).collect();
     let ids: Vec<ReplicaId> = replicas.iter().map(|replica| replica.id).collect();
-    let experiment = Experiment { context, args: &args, replicas, live: terminal::live_line(context.printer.format) };
+    let live = terminal::live_line(context.printer.format);
+    let experiment = Experiment { context, args: &args, script, replicas, live };
     let mut rounds = Vec::new();
     for victim in victims(args.seed, args.rounds as usize, &ids) {
         rounds.push(experiment.round(victim, rounds.len() as u64 + 1).await?);
@@ -104,12 +106,18 @@ pub async fn run(context: &Context, args: CrashArgs) -> Result<()> {
         write_file(folder, "crash.json", report.to_json())?;
         write_file(folder, "crash.md", report.to_markdown())?;
     }
-    report.complaint().map_or(Ok(()), |complaint| bail!(complaint))
+    if let Some(complaint) = report.complaint() {
+        bail!("{complaint}; what was acknowledged is in {}", experiment.records().display());
+    }
+    // It was only there to be compared.
+    let _ = std::fs::remove_file(experiment.records());
+    Ok(())
 }
 
 struct Experiment<'a> {
     context: &'a Context,
     args: &'a CrashArgs,
+    script: ClusterScript,
     replicas: Vec<Replica>,
     live: ProgressBar,
 }
@@ -150,12 +158,11 @@ impl Experiment<'_> {
 
     /// Returns how long the replica was away: from its death until it had caught up again.
     async fn kill_and_bring_back(&self, replica: ReplicaId) -> Result<Duration> {
-        let script = self.args.script.of(self.context.config_path());
         tokio::time::sleep(BEFORE).await;
         let killed = Instant::now();
-        script.call(&["kill", &replica.to_string()]).await?;
+        self.script.call(&["kill", &replica.to_string()]).await?;
         tokio::time::sleep(DOWN).await;
-        script.call(&["restart", &replica.to_string()]).await?;
+        self.script.call(&["restart", &replica.to_string()]).await?;
         whole(&self.replicas).await.context("a killed replica came back, but did not catch up")?;
         let away = killed.elapsed();
         tokio::time::sleep(AFTER).await;
@@ -163,6 +170,6 @@ impl Experiment<'_> {
     }
 
     fn records(&self) -> PathBuf {
-        self.args.script.data.join(RECORDS_FILE)
+        self.script.data().join(RECORDS_FILE)
     }
 }

@@ -57,7 +57,16 @@ const EXAMPLES: &str = "\
 Examples:
   bazaar failover
   bazaar failover --how pause --rounds 5
-  bazaar failover --data /tmp/my-cluster";
+  bazaar failover --data /tmp/my-cluster
+
+GAP MS is the longest time without an answered trade, from the last answer before to the first one after. Its parts, in
+milliseconds, are read from the events of the new leader:
+  DETECT        until a replica found the leader lost and stood for election
+  ELECT         from there until it was elected
+  FIRST COMMIT  from there until it had committed an entry of its own term, and took trades
+  RE-ROUTE      from there until the frontend had found it and a trade was answered
+A '-' stands for a part that does not lie within the gap, or of which the new leader noted no beginning or no end: if the
+longest pause had another reason, say, or after a handover (--how stop, transfer).";
 
 /// The arguments of `bazaar failover`.
 #[derive(Debug, Args)]
@@ -136,12 +145,12 @@ impl Report for FailoverReport {
 /// # Errors
 /// If the cluster is not one of the script's, is not whole, or a trade failed or was doubled.
 pub async fn run(context: &Context, args: FailoverArgs) -> Result<()> {
+    let script = args.script.of(context.config_path())?;
     let cluster = context.cluster()?;
     let replicas: Vec<Replica> =
         cluster.replicas.iter().map(|replica| Replica::new(replica, context.frontend.caller())).collect();
     let stocks = context.frontend.stocks().await.map_err(|failure| explained(&context.frontend, &failure))?;
     let stock = stocks.first().context("no stock is listed")?.name;
-    let script = args.script.of(context.config_path());
     let mut numbers = HashSet::new();
     let mut report =
         FailoverReport { how: args.how, rounds: Vec::new(), median_ms: None, worst_ms: None, failed: 0, doubled: 0 };

@@ -11,7 +11,7 @@ mod stage;
 use std::{
     collections::BTreeSet,
     io::{IsTerminal, stdin},
-    path::{Path, PathBuf},
+    path::Path,
     time::Instant,
 };
 
@@ -23,12 +23,12 @@ use tokio::process::Command;
 use crate::{
     Context,
     admin::Replica,
-    api::explained,
+    api::{Failure, explained},
     check::report::Row,
     cli::CONFIG_DEFAULT,
     exit::{Ending, Exit},
     interrupt,
-    script::ClusterScript,
+    script::{ClusterScript, ScriptArgs},
     terminal::print_note,
     whole::whole,
     workload::record::Record,
@@ -60,12 +60,9 @@ pub struct TourArgs {
     /// Do not wait for Enter before each chapter.
     #[arg(long, short)]
     yes: bool,
-    /// The script that started the cluster [default: scripts/cluster of this checkout, or of the configuration's].
-    #[arg(long, value_name = "FILE", visible_alias = "cluster-script")]
-    script: Option<PathBuf>,
-    /// The data folder that was given to the script [default: the script's own].
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    /// The cluster that it is done to.
+    #[command(flatten)]
+    script: ScriptArgs,
 }
 
 /// What the chapters work with.
@@ -79,6 +76,8 @@ struct Tour<'a> {
     token: String,
     /// Replicas that were killed and are not back.
     killed: BTreeSet<ReplicaId>,
+    /// Whether it killed any.
+    has_killed: bool,
     /// Orders that were acknowledged.
     acknowledged: Vec<Record>,
     /// What was promised and seen.
@@ -105,6 +104,7 @@ pub async fn run(context: &Context, args: TourArgs) -> Result<()> {
         told = tour.tell() => told,
         signal = interrupt::interrupted() => signal.and(Err(interrupted())),
     };
+    let told = told.map_err(|error| if tour.has_killed { error } else { without_deaths(error) });
     let restored = tour.restore().await;
     restored.and(told)?;
     let report = TourReport::new(tour.promises, began.elapsed());
@@ -118,6 +118,24 @@ fn interrupted() -> anyhow::Error {
     Ending::new(Exit::Interrupted, "the tour was ended before its end; every replica that it killed is back").into()
 }
 
+/// The same for a tour that has killed nobody yet.
+fn without_deaths(error: anyhow::Error) -> anyhow::Error {
+    match Exit::of(&error) {
+        Exit::Interrupted => Ending::new(Exit::Interrupted, "the tour was ended before its end").into(),
+        _ => error,
+    }
+}
+
+/// A frontend that is not there is started with its cluster; what another one says stands for itself.
+fn no_stocks(context: &Context, script: &ClusterScript, failure: &Failure) -> anyhow::Error {
+    if *failure != Failure::Refused {
+        return explained(&context.frontend, failure);
+    }
+    let (url, start) = (context.frontend.url(), script.typed(&["start"]));
+    let why = format!("nothing answers at {url}; the tour needs a running cluster, start it with: {start}");
+    Ending::new(Exit::Unavailable, why).into()
+}
+
 impl<'a> Tour<'a> {
     /// Finds the cluster, and makes sure that all of it runs and is the script's.
     async fn prepare(context: &'a Context, args: TourArgs) -> Result<Self> {
@@ -127,28 +145,22 @@ impl<'a> Tour<'a> {
             "a tour needs a cluster of {REPLICAS_MIN} replicas, the configuration names {}",
             config.replicas.len()
         );
-        let path = args.script.unwrap_or_else(|| ClusterScript::beside(&context.config_path()));
-        let script = ClusterScript::new(path, args.data, context.config_path());
-        let no_cluster = |error: anyhow::Error| {
-            let start = script.typed(&["start"]);
-            Ending::new(
-                Exit::Unavailable,
-                format!("{error:#}; the tour needs a running cluster, start one with: {start}"),
-            )
-        };
+        let script = args.script.of(context.config_path())?;
         let listed = context.frontend.stocks().await;
-        let stocks = listed.map_err(|failure| no_cluster(explained(&context.frontend, &failure)))?;
+        let stocks = listed.map_err(|failure| no_stocks(context, &script, &failure))?;
         let most = stocks.iter().max_by_key(|stock| stock.quantity).context("no stock is listed")?;
         ensure!(most.quantity >= QUANTITY_NEEDED, "no stock has {QUANTITY_NEEDED} left to trade; sell some first");
         let replicas: Vec<Replica> =
             config.replicas.iter().map(|replica| Replica::new(replica, context.frontend.caller())).collect();
-        let processes = script.call(&["status"]).await.map_err(no_cluster)?;
-        for Replica { id, .. } in &replicas {
-            let own = |line: &str| line.split_whitespace().take(2).eq([format!("replica-{id}").as_str(), "running"]);
-            let runs = processes.lines().any(own).then_some(());
-            runs.with_context(|| format!("the script runs no replica {id}, see --data")).map_err(no_cluster)?;
+        let names: Vec<String> = replicas.iter().map(|replica| format!("replica-{}", replica.id)).collect();
+        for (replica, runs) in replicas.iter().zip(script.runs(&names).await?) {
+            let (id, data) = (replica.id.to_string(), script.data());
+            let restart = script.typed(&["restart", &id]);
+            let why = format!("replica {id} does not run in {}; see --data, or start it: {restart}", data.display());
+            ensure!(runs, Ending::new(Exit::Unavailable, why));
         }
-        whole(&replicas).await.map_err(no_cluster)?;
+        let complete = whole(&replicas).await;
+        complete.map_err(|why| Ending::new(Exit::Unavailable, format!("{why:#}; look at 'bazaar status'")))?;
         Ok(Self {
             context,
             script,
@@ -157,6 +169,7 @@ impl<'a> Tour<'a> {
             stock: most.name,
             token: format!("{:08x}", rand::random::<u32>()),
             killed: BTreeSet::new(),
+            has_killed: false,
             acknowledged: Vec::new(),
             promises: Vec::new(),
         })
@@ -220,6 +233,7 @@ impl<'a> Tour<'a> {
     async fn kill(&mut self, id: ReplicaId) -> Result<()> {
         // Noted first: who is interrupted while it happens must bring it back too.
         self.killed.insert(id);
+        self.has_killed = true;
         self.script(&["kill", &id.to_string()]).await
     }
 
@@ -239,10 +253,11 @@ impl<'a> Tour<'a> {
     /// Brings back whatever is still down.
     async fn restore(&mut self) -> Result<()> {
         for id in std::mem::take(&mut self.killed) {
-            print_note(&format!("bringing replica {id} back"));
             let words = ["restart", &id.to_string()];
             let restarted = self.script.call(&words).await;
             restarted.with_context(|| format!("replica {id} is down; start it with: {}", self.script.typed(&words)))?;
+            // Behind it: a terminal that takes nothing more must not be in its way.
+            print_note(&format!("replica {id} is back"));
         }
         Ok(())
     }
