@@ -139,13 +139,13 @@ fn no_stocks(context: &Context, script: &ClusterScript, failure: &Failure) -> an
 impl<'a> Tour<'a> {
     /// Finds the cluster, and makes sure that all of it runs and is the script's.
     async fn prepare(context: &'a Context, args: TourArgs) -> Result<Self> {
+        let script = args.script.of(context.config_path())?;
         let config = context.cluster()?;
         ensure!(
             config.replicas.len() >= REPLICAS_MIN,
             "a tour needs a cluster of {REPLICAS_MIN} replicas, the configuration names {}",
             config.replicas.len()
         );
-        let script = args.script.of(context.config_path())?;
         let listed = context.frontend.stocks().await;
         let stocks = listed.map_err(|failure| no_stocks(context, &script, &failure))?;
         let most = stocks.iter().max_by_key(|stock| stock.quantity).context("no stock is listed")?;

@@ -262,6 +262,7 @@ mod tests {
         assert!(refused(&other.path().join("nowhere")).contains("there is no folder"));
         fs::create_dir(other.path().join("replica-2")).unwrap();
         assert!(refused(other.path()).contains("it holds replica-2"));
+        fs::remove_dir(other.path().join("replica-2")).unwrap();
         drop(DataDir::open(other.path(), "catalog", 1).unwrap());
         assert!(refused(other.path()).contains("is a data directory of 'catalog format 1'"));
     }
