@@ -17,6 +17,21 @@ fail() {
   exit 1
 }
 
+# For arguments that are wrong: nothing was done.
+refuse() {
+  echo "error: $*; see scripts/$(basename "$0") --help" >&2
+  exit 2
+}
+
+# For scripts without arguments: 'usage' prints what they do.
+take_no_arguments() {
+  case ${1:-} in
+    '') ;;
+    -h|--help) usage; exit 0 ;;
+    *) refuse "'$1' means nothing here; there are no arguments" ;;
+  esac
+}
+
 # Bindgen needs the library and clang's own headers; Debian's libclang-dev brings both.
 have_libclang() {
   compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null && compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null

@@ -11,23 +11,26 @@ use bazaar_service::{
 use clap::Args;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
-use crate::exit::{Ending, Exit};
+use crate::{
+    cli::GLOBAL,
+    exit::{Ending, Exit},
+};
 
 /// TLS and tokens. Where nothing is given, the files are those of `[tls]` in the configuration, for the operator.
 #[derive(Debug, Clone, Default, Args)]
 pub struct AccessArgs {
     /// The certificates of the authority to trust [default: that of the configuration's [tls]].
-    #[arg(long, global = true, env = "BAZAAR_CA", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "BAZAAR_CA", value_name = "FILE")]
     pub ca: Option<String>,
     /// The certificate to show to internal listeners [default: the operator's].
-    #[arg(long, global = true, env = "BAZAAR_CERTIFICATE", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "BAZAAR_CERTIFICATE", value_name = "FILE")]
     pub certificate: Option<String>,
     /// The key of that certificate.
-    #[arg(long, global = true, env = "BAZAAR_CERTIFICATE_KEY", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "BAZAAR_CERTIFICATE_KEY", value_name = "FILE")]
     pub certificate_key: Option<String>,
     /// A token that permits to trade, to read or to administrate ('bazaar tokens new' makes one); better in the variable
     /// than here, where other users of this machine see it.
-    #[arg(long, global = true, env = "BAZAAR_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "BAZAAR_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub token: Option<String>,
 }
 

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anyhow::{Result, ensure};
@@ -21,12 +24,14 @@ pub struct Away {
     script: ClusterScript,
     /// By replica the word of the script that brings it back.
     gone: Mutex<BTreeMap<ReplicaId, &'static str>>,
+    /// Whether it has taken any away so far.
+    has_taken: AtomicBool,
 }
 
 impl Away {
     /// Nothing yet, of the cluster of this script.
     pub fn new(script: ClusterScript) -> Self {
-        Self { script, gone: Mutex::default() }
+        Self { script, gone: Mutex::default(), has_taken: AtomicBool::new(false) }
     }
 
     /// The script.
@@ -41,6 +46,7 @@ impl Away {
     pub async fn take(&self, replica: ReplicaId, how: &str, back: &'static str) -> Result<String> {
         // Noted first: who is interrupted while it happens must bring it back too.
         self.gone().insert(replica, back);
+        self.has_taken.store(true, Ordering::Relaxed);
         self.script.call(&[how, &replica.to_string()]).await
     }
 
@@ -56,7 +62,7 @@ impl Away {
         Ok(said)
     }
 
-    /// Works until the end of it, or until Ctrl-C or SIGTERM, and then brings back whatever is still away.
+    /// Works until the end of it, or until Ctrl-C, SIGTERM or SIGHUP, and then brings back whatever is still away.
     ///
     /// # Errors
     /// As the work says; if it was ended; if something could not be brought back.
@@ -67,7 +73,7 @@ impl Away {
         };
         match (done, self.restore().await) {
             (Some(done), Ok(())) => done,
-            (None, Ok(())) => Err(ended_early()),
+            (None, Ok(())) => Err(self.ended_early()),
             (Some(Err(first)), Err(left)) => Err(left.context(format!("{first:#}"))),
             (_, Err(left)) => Err(left),
         }
@@ -88,12 +94,14 @@ impl Away {
         Ok(())
     }
 
+    /// What a command says that was ended by somebody.
+    fn ended_early(&self) -> anyhow::Error {
+        let back =
+            if self.has_taken.load(Ordering::Relaxed) { "; every replica that was taken away is back" } else { "" };
+        Ending::new(Exit::Interrupted, format!("ended before its end{back}")).into()
+    }
+
     fn gone(&self) -> MutexGuard<'_, BTreeMap<ReplicaId, &'static str>> {
         self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What a command says that was ended by somebody, and had brought everything back.
-pub fn ended_early() -> anyhow::Error {
-    Ending::new(Exit::Interrupted, "ended before its end; every replica that was taken away is back").into()
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::{
     Context,
-    admin::Replica,
+    admin::{Replica, configured},
     api::Failure,
     exit::{Ending, Exit},
     output::{Report, or_dash, table, table_text, verdict_cell},
@@ -131,8 +131,14 @@ pub async fn run(context: &Context, args: MembersArgs) -> Result<()> {
             (format!("replica {id} is back, as a new member, and votes"), cluster.take_in(id).await?)
         }
         MembersCommand::Remove { id } => {
+            cluster.must_be_member(id).await?;
             let members = cluster.step(&MemberChange::Remove { id }).await?;
-            (format!("replica {id} is no member any more; stop it"), members)
+            (
+                format!(
+                    "replica {id} is no member any more; stop it, and empty its directory before it is added again"
+                ),
+                members,
+            )
         }
     };
     context.printer.print(&Changed { done, members });
@@ -178,9 +184,16 @@ impl Cluster {
     }
 
     fn configured(&self, id: ReplicaId) -> Result<(&ReplicaConfig, &Replica)> {
-        let config = self.config.replica(id).context("add the replica to the configuration first")?;
+        let config = configured(&self.config, id).context("add the replica to the configuration first")?;
         let replica = self.replicas.iter().find(|replica| replica.id == id).context("every replica has its client")?;
         Ok((config, replica))
+    }
+
+    async fn must_be_member(&self, id: ReplicaId) -> Result<()> {
+        if !self.list().await?.members.iter().any(|member| member.id == id) {
+            bail!(Ending::new(Exit::Refused, format!("replica {id} is no member; see: bazaar members list")));
+        }
+        Ok(())
     }
 
     /// A replica that still has its directory would be a second one beside the new member.

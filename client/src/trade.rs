@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     Context,
-    api::{Accepted, Failure, explained},
+    api::{Accepted, Failure, explained, said},
     cli::parse_quantity,
     exit::{Ending, Exit},
     latency::Latencies,
@@ -31,7 +31,7 @@ pub struct TradeArgs {
     /// The stock's name, 1 to 32 of A-Z a-z 0-9 . _ -
     pub name: StockName,
     /// How many, 1 to 1000000000.
-    #[arg(value_parser = parse_quantity)]
+    #[arg(value_parser = parse_quantity, allow_negative_numbers = true)]
     pub quantity: Quantity,
     /// Trade so many times, one after the other.
     #[arg(short = 'n', long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=REPEATS_MAX))]
@@ -108,7 +108,7 @@ fn not_traded(context: &Context, failure: &Failure, key: &IdempotencyKey, accept
         return Ending::new(Exit::from(failure), before + &sentence).into();
     }
     let said = match failure {
-        Failure::Answered { error, .. } => format!("{} ({})", error.message, error.kind.as_str()),
+        Failure::Answered { error, .. } => said(error),
         _ => failure.to_string(),
     };
     let sentence =

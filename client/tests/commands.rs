@@ -90,6 +90,8 @@ fn write_config(folder: &Path, [catalog, service, peers, admin]: [SocketAddr; 4]
         "[catalog]\nservice = \"{catalog}\"\n\
          [[replica]]\nid = 1\nservice = \"{service}\"\npeers = \"{peers}\"\nadmin = \"{admin}\"\n"
     );
+    // As scripts/cluster leaves it behind where it started a cluster.
+    fs::create_dir_all(folder.join("run")).unwrap();
     let path = folder.join("cluster.toml");
     fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
@@ -317,14 +319,21 @@ async fn a_sweep_in_which_an_order_is_lost_fails_and_shows_no_figures() {
 }
 
 #[tokio::test]
-async fn a_crash_that_the_script_cannot_make_ends_the_clients_and_names_the_script() {
+async fn without_the_script_or_a_cluster_of_it_nothing_is_begun() {
     let fake = Fake::start().await;
     let folder = tempfile::tempdir().unwrap();
     let (config, data) = (cluster_of_one(&fake, folder.path()).await, folder.path().to_str().unwrap());
     let crash = ["crash", "--config", &config, "--data", data, "--script", "/no/such/script"];
     let output = bazaar(&fake, &crash).await;
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("--script"), "{}", text(&output.stderr));
+    let elsewhere = folder.path().join("elsewhere");
+    for command in ["crash", "failover"] {
+        let nowhere = [command, "--config", &config, "--data", elsewhere.to_str().unwrap(), "--script", "/bin/true"];
+        let output = bazaar(&fake, &nowhere).await;
+        assert_eq!(output.status.code(), Some(3));
+        assert!(text(&output.stderr).contains("no cluster was started in"), "{}", text(&output.stderr));
+    }
 }
 
 #[tokio::test]
@@ -337,6 +346,7 @@ async fn crashes_are_survived_by_a_service_that_keeps_its_orders_and_noticed_in_
     let flags = [&crash[..], &["--script", "/bin/true", "--output", "json"]].concat();
     let output = bazaar(&fake, &flags).await;
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(!folder.path().join("crash-acknowledged.jsonl").exists(), "it is of no use after a success");
     let report: CrashReport = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((report.rounds.len(), report.rounds[0].led, report.complaint()), (1, true, None));
     assert!(report.rounds[0].accepted > 0 && report.comparison.ok, "{report:?}");

@@ -83,8 +83,13 @@ pub fn public_edge(routes: Router) -> Router {
 }
 
 fn edge_of(routes: Router, is_public: bool) -> Router {
+    let no_such_path = if is_public {
+        "no such path; GET /docs lists them, and GET /ui shows the cluster, unless it is switched off"
+    } else {
+        "no such path; docs/http.md lists them"
+    };
     routes
-        .fallback(|| async { ApiFailure::new(ErrorKind::NotFound, "no such path; docs/http.md lists them") })
+        .fallback(move || async move { ApiFailure::new(ErrorKind::NotFound, no_such_path) })
         .method_not_allowed_fallback(|| async {
             ApiFailure::new(ErrorKind::MethodNotAllowed, "this path does not take that method")
         })

@@ -26,7 +26,7 @@ use tokio::{
 
 use crate::{
     Context,
-    admin::Replica,
+    admin::{Replica, configured},
     api::Failure,
     exit::{Ending, Exit},
 };
@@ -51,7 +51,7 @@ pub(super) async fn take(context: &Context, file: &Path, replica: Option<Replica
     let draft = Draft::begin(file)?;
     let caller = context.frontend.caller();
     let replica = match replica {
-        Some(id) => Replica::new(config.replica(id)?, caller),
+        Some(id) => Replica::new(configured(&config, id)?, caller),
         None => choose(&config, caller).await?,
     };
     let answer = replica.backup().await;

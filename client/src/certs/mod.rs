@@ -133,12 +133,14 @@ pub fn run(context: &Context, args: &CertsArgs) -> Result<()> {
 fn init(config: &ClusterConfig, args: &IssueArgs) -> Result<Issued> {
     let dir = &args.folder.dir;
     let subjects = subjects(config, &args.hosts);
+    if dir.join(AUTHORITY_KEY).exists() {
+        bail!("{} holds an authority already: 'bazaar certs renew' makes new certificates of it", dir.display());
+    }
     files::make_folder(dir)?;
     let issuer = Issuer::new()?;
     // The first file of all, so that of two who begin at the same time one is refused before anything is written.
-    files::write_new(&dir.join(AUTHORITY_KEY), &issuer.key_pem(), files::PRIVATE).with_context(|| {
-        format!("{} holds an authority already, or cannot be written; 'certs renew' uses it", dir.display())
-    })?;
+    files::write_new(&dir.join(AUTHORITY_KEY), &issuer.key_pem(), files::PRIVATE)
+        .with_context(|| format!("{} holds an authority already, or cannot be written", dir.display()))?;
     files::write_new(&dir.join(AUTHORITY), &issuer.certificate_pem()?, files::PUBLIC)?;
     issue_all(&issuer, dir, &subjects, args.days)?;
     Ok(Issued::new(dir, &subjects, true))

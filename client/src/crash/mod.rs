@@ -45,7 +45,7 @@ const ITERATIONS_MAX: u64 = 1_000_000_000;
 const ROUND_S_MAX: u64 = 300;
 /// How long one request is retried.
 const RETRY_S: u64 = 60;
-/// The file in the cluster's folder that gets every acknowledged order.
+/// The file in the cluster's folder that gets every acknowledged order; kept if something is wrong.
 const RECORDS_FILE: &str = "crash-acknowledged.jsonl";
 
 /// Shown below the arguments.
@@ -87,11 +87,12 @@ pub struct CrashArgs {
 /// If the cluster is not one of the script's or is not whole, a client saw an error, or the databases differ.
 pub async fn run(context: &Context, args: CrashArgs) -> Result<()> {
     args.out.as_deref().map_or(Ok(()), make_folder)?;
+    let script = args.script.of(context.config_path())?;
     let cluster = context.cluster()?;
     let replicas: Vec<Replica> =
         cluster.replicas.iter().map(|replica| Replica::new(replica, context.frontend.caller())).collect();
     let ids: Vec<ReplicaId> = replicas.iter().map(|replica| replica.id).collect();
-    let away = Away::new(args.script.of(context.config_path()));
+    let away = Away::new(script);
     let live = terminal::live_line(context.printer.format);
     let experiment = Experiment { context, args: &args, replicas, away, live };
     let rounds = experiment.away.restoring(experiment.rounds(&ids)).await?;
@@ -104,7 +105,12 @@ pub async fn run(context: &Context, args: CrashArgs) -> Result<()> {
         write_file(folder, "crash.json", report.to_json())?;
         write_file(folder, "crash.md", report.to_markdown())?;
     }
-    report.complaint().map_or(Ok(()), |complaint| bail!(complaint))
+    if let Some(complaint) = report.complaint() {
+        bail!("{complaint}; what was acknowledged is in {}", experiment.records().display());
+    }
+    // It was only there to be compared.
+    let _ = std::fs::remove_file(experiment.records());
+    Ok(())
 }
 
 struct Experiment<'a> {
@@ -172,6 +178,6 @@ impl Experiment<'_> {
     }
 
     fn records(&self) -> PathBuf {
-        self.args.script.data.join(RECORDS_FILE)
+        self.away.script().data().join(RECORDS_FILE)
     }
 }

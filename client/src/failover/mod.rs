@@ -52,7 +52,16 @@ Examples:
   bazaar failover --how pause --rounds 5
   bazaar failover --data /tmp/my-cluster
 
-Also after Ctrl-C the replica comes back.";
+Also after Ctrl-C the replica comes back.
+
+GAP MS is the longest time without an answered trade, from the last answer before to the first one after. Its parts, in
+milliseconds, are read from the events of the new leader:
+  DETECT        until a replica found the leader lost and stood for election
+  ELECT         from there until it was elected
+  FIRST COMMIT  from there until it had committed an entry of its own term, and took trades
+  RE-ROUTE      from there until the frontend had found it and a trade was answered
+A '-' stands for a part that does not lie within the gap, or of which the new leader noted no beginning or no end: if the
+longest pause had another reason, say, or after a handover (--how stop, transfer).";
 
 /// The arguments of `bazaar failover`.
 #[derive(Debug, Args)]
@@ -134,12 +143,13 @@ impl Report for FailoverReport {
 /// # Errors
 /// If the cluster is not one of the script's, is not whole, or a trade failed or was doubled.
 pub async fn run(context: &Context, args: FailoverArgs) -> Result<()> {
+    let script = args.script.of(context.config_path())?;
     let cluster = context.cluster()?;
     let replicas: Vec<Replica> =
         cluster.replicas.iter().map(|replica| Replica::new(replica, context.frontend.caller())).collect();
     let stocks = context.frontend.stocks().await.map_err(|failure| explained(&context.frontend, &failure))?;
     let stock = stocks.first().context("no stock is listed")?.name;
-    let away = Away::new(args.script.of(context.config_path()));
+    let away = Away::new(script);
     let report = away.restoring(all_rounds(context, &args, &away, &replicas, stock)).await?;
     context.printer.print(&report);
     let why = report.rounds.iter().find_map(|round| round.first_failure.as_deref()).unwrap_or_default();

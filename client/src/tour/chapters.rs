@@ -7,6 +7,7 @@ use bazaar_domain::{
 };
 use bazaar_order_raft::log_store::view::EntryView;
 use futures::future::join_all;
+use serde_json::Value;
 
 use super::Tour;
 use crate::{
@@ -221,10 +222,35 @@ async fn find_entry(replica: &Replica, key: &str, mut after: u64) -> Result<Entr
     loop {
         let entries = replica.log(after, ENTRIES_READ_MAX).await?;
         let last = entries.last().context("the log does not hold the trade's entry any more")?.index;
-        let found = entries.into_iter().find(|entry| entry.items.iter().any(|item| item["key"] == key));
+        let found = entries.into_iter().find(|entry| entry.items.iter().any(|item| is_under(&item["key"], key)));
         if let Some(entry) = found {
             return Ok(entry);
         }
         after = last;
+    }
+}
+
+/// Whether the log has a trade under this key of ours: a trade that was sent with a token has the token's name before it.
+fn is_under(kept: &Value, key: &str) -> bool {
+    let before = kept.as_str().and_then(|kept| kept.strip_suffix(key));
+    // What ends the name can stand in no key: a control character.
+    before.is_some_and(|before| before.is_empty() || before.ends_with(char::is_control))
+}
+
+#[cfg(test)]
+mod tests {
+    use bazaar_domain::KeyScope;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_in_the_log_with_and_without_the_token_that_it_was_sent_with() {
+        let (key, other) = (IdempotencyKey::new("tour-1-first").unwrap(), IdempotencyKey::new("1-first").unwrap());
+        let till = KeyScope::new("till-1").unwrap();
+        for scope in [None, Some(&till)] {
+            let kept = json!(key.scoped(scope));
+            assert!(is_under(&kept, key.as_str()) && !is_under(&kept, other.as_str()), "{kept}");
+        }
     }
 }

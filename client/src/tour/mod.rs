@@ -9,7 +9,7 @@ mod stage;
 
 use std::{
     io::{IsTerminal, stdin},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::Instant,
 };
@@ -22,12 +22,12 @@ use tokio::process::Command;
 use crate::{
     Context,
     admin::Replica,
-    api::explained,
+    api::{Failure, explained},
     away::Away,
     check::report::Row,
     cli::CONFIG_DEFAULT,
     exit::{Ending, Exit},
-    script::{ClusterScript, quoted},
+    script::{ClusterScript, ScriptArgs, quoted},
     whole::whole,
     workload::record::Record,
 };
@@ -58,12 +58,9 @@ pub struct TourArgs {
     /// Do not wait for Enter before each chapter.
     #[arg(long, short)]
     yes: bool,
-    /// The script that started the cluster [default: scripts/cluster of this checkout, or of the configuration's].
-    #[arg(long, value_name = "FILE", visible_alias = "cluster-script")]
-    script: Option<PathBuf>,
-    /// The data folder that was given to the script [default: the script's own].
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    /// The cluster that it is done to.
+    #[command(flatten)]
+    script: ScriptArgs,
 }
 
 /// What the chapters work with.
@@ -107,37 +104,41 @@ pub async fn run(context: &Context, args: TourArgs) -> Result<()> {
     Ok(())
 }
 
+/// A frontend that is not there is started with its cluster; what another one says stands for itself.
+fn no_stocks(context: &Context, script: &ClusterScript, failure: &Failure) -> anyhow::Error {
+    if *failure != Failure::Refused {
+        return explained(&context.frontend, failure);
+    }
+    let (url, start) = (context.frontend.url(), script.typed(&["start"]));
+    let why = format!("nothing answers at {url}; the tour needs a running cluster, start it with: {start}");
+    Ending::new(Exit::Unavailable, why).into()
+}
+
 impl<'a> Tour<'a> {
     /// Finds the cluster, and makes sure that all of it runs and is the script's.
     async fn prepare(context: &'a Context, args: TourArgs) -> Result<Self> {
+        let script = args.script.of(context.config_path())?;
         let config = context.cluster()?;
         ensure!(
             config.replicas.len() >= REPLICAS_MIN,
             "a tour needs a cluster of {REPLICAS_MIN} replicas, the configuration names {}",
             config.replicas.len()
         );
-        let path = args.script.unwrap_or_else(|| ClusterScript::beside(&context.config_path()));
-        let script = ClusterScript::new(path, args.data, context.config_path());
-        let no_cluster = |error: anyhow::Error| {
-            let start = script.typed(&["start"]);
-            Ending::new(
-                Exit::Unavailable,
-                format!("{error:#}; the tour needs a running cluster, start one with: {start}"),
-            )
-        };
         let listed = context.frontend.stocks().await;
-        let stocks = listed.map_err(|failure| no_cluster(explained(&context.frontend, &failure)))?;
+        let stocks = listed.map_err(|failure| no_stocks(context, &script, &failure))?;
         let most = stocks.iter().max_by_key(|stock| stock.quantity).context("no stock is listed")?;
         ensure!(most.quantity >= QUANTITY_NEEDED, "no stock has {QUANTITY_NEEDED} left to trade; sell some first");
         let replicas: Vec<Replica> =
             config.replicas.iter().map(|replica| Replica::new(replica, context.frontend.caller())).collect();
-        let processes = script.call(&["status"]).await.map_err(no_cluster)?;
-        for Replica { id, .. } in &replicas {
-            let own = |line: &str| line.split_whitespace().take(2).eq([format!("replica-{id}").as_str(), "running"]);
-            let runs = processes.lines().any(own).then_some(());
-            runs.with_context(|| format!("the script runs no replica {id}, see --data")).map_err(no_cluster)?;
+        let names: Vec<String> = replicas.iter().map(|replica| format!("replica-{}", replica.id)).collect();
+        for (replica, runs) in replicas.iter().zip(script.runs(&names).await?) {
+            let (id, data) = (replica.id.to_string(), script.data());
+            let restart = script.typed(&["restart", &id]);
+            let why = format!("replica {id} does not run in {}; see --data, or start it: {restart}", data.display());
+            ensure!(runs, Ending::new(Exit::Unavailable, why));
         }
-        whole(&replicas).await.map_err(no_cluster)?;
+        let complete = whole(&replicas).await;
+        complete.map_err(|why| Ending::new(Exit::Unavailable, format!("{why:#}; look at 'bazaar status'")))?;
         Ok(Self {
             context,
             away: Arc::new(Away::new(script)),

@@ -4,7 +4,7 @@ use anyhow::Result;
 use tokio::sync::mpsc;
 
 use crate::{
-    away::ended_early,
+    exit::{Ending, Exit},
     output::{Format, Printer},
     terminal::{print_line, print_note},
 };
@@ -33,7 +33,7 @@ impl Stage {
         self.say(&format!("\n== {title}\n{what}"));
         let Some(lines) = &mut self.lines else { return Ok(()) };
         print_note("-- press Enter to go on, Ctrl-C to end the tour --");
-        lines.recv().await.ok_or_else(ended_early)
+        lines.recv().await.ok_or_else(|| Ending::new(Exit::Interrupted, "the tour was ended before its end").into())
     }
 
     /// Shows a command as a person would type it.

@@ -71,10 +71,37 @@ async fn a_trade_whose_answer_is_not_the_frontends_may_have_happened_and_one_wit
     ended(&bazaar(&fake, &buy).await, 4, "--key 'k'");
     let again = bazaar(&fake, &[&buy[..], &["--output", "json"]].concat()).await;
     assert_eq!(serde_json::from_slice::<Value>(&again.stdout).unwrap()["replayed"], 1);
-    // What speaks no TLS is trusted no more than a foreign certificate.
     let url = fake.url().replace("http:", "https:");
-    ended(&bazaar(&fake, &[&buy[..], &["--url", &url]].concat()).await, 1, "--ca");
+    ended(&bazaar(&fake, &[&buy[..], &["--url", &url]].concat()).await, 1, "speaks no TLS");
     assert_eq!(fake.books().keys.len(), 2);
+}
+
+#[tokio::test]
+async fn a_wrong_argument_is_said_in_words_and_nothing_is_asked() {
+    let fake = Fake::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = cluster_of_one(&fake, folder.path()).await;
+    ended(&bazaar(&fake, &["trade", "buy", "BoarCo", "-1"]).await, 2, "a quantity is a whole number from 1");
+    ended(&bazaar(&fake, &["order", "abc"]).await, 2, "give a whole number");
+    ended(&bazaar(&fake, &["orders", "--after", "x"]).await, 2, "give a whole number");
+    ended(&bazaar(&fake, &["log", "--node", "9", "--config", &config]).await, 2, "there is no replica 9");
+    ended(&bazaar(&fake, &["backup", "b", "--replica", "9", "--config", &config]).await, 2, "there is no replica 9");
+    ended(&bazaar(&fake, &["tour", "--yes", "--script", "no/such", "--config", &config]).await, 2, "--script");
+}
+
+#[tokio::test]
+async fn a_configuration_that_somebody_named_is_read_or_nothing_is_asked() {
+    let fake = Fake::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    ended(&bazaar(&fake, &["query", "BoarCo", "--config", "no/such/file"]).await, 1, "--config");
+    let mut named = command(&fake, &["query", "BoarCo"]);
+    ended(&named.env("BAZAAR_CONFIG", "no/such/file").output().await.unwrap(), 1, "no/such/file");
+    let path = folder.path().join("cluster.toml");
+    std::fs::write(&path, "[frontend]\npublic = 8080\n").unwrap();
+    ended(&bazaar(&fake, &["query", "BoarCo", "--config", path.to_str().unwrap()]).await, 1, "line 2, column 10: ");
+    // Where nobody named one, the default address serves.
+    let mut elsewhere = command(&fake, &["query", "BoarCo", "--stale"]);
+    ended(&elsewhere.current_dir(folder.path()).output().await.unwrap(), 0, "");
 }
 
 #[tokio::test]

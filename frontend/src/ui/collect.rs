@@ -94,7 +94,7 @@ impl Collector {
         let failovers = history::failovers(&events, &self.seen(), orders(&replicas, digest_number));
         let looks: Vec<Look> = replicas.iter().map(|replica| replica.look(at_unix_ms)).collect();
         let steady: Vec<Look> = looks.iter().map(|look| Look { leads_for: None, ..look.clone() }).collect();
-        let own = [FrontendLook { name: "frontend", problem: frontend.as_deref() }];
+        let own = [FrontendLook { name: "frontend", problem: frontend.as_deref(), takes_trades: frontend.is_none() }];
         let judged = |looks: &[Look]| judge(looks, catalog.as_ref().err().map(String::as_str), &own);
         View {
             at_unix_ms,

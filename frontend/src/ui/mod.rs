@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(news(Some(&before), &before), Vec::<String>::new());
         let mut now = before.clone();
         now.events.insert(0, (2, Event { unix_ms: 9_000, term: 8, what: "elected leader".into() }));
-        now.steady = Condition { state: State::Degraded, sentence: "Degraded: something".into(), leader_last: None };
+        now.steady = Condition { state: State::Degraded, sentence: "Degraded: something".into(), ..now.steady };
         assert_eq!(news(Some(&before), &now), ["Replica 2: elected leader", "Degraded: something"]);
         assert_eq!(news(Some(&now), &now), Vec::<String>::new());
         assert_eq!(news(None, &now), Vec::<String>::new());
