@@ -24,7 +24,8 @@ RUN groupadd --gid 10001 bazaar \
     && useradd --uid 10001 --gid bazaar --no-create-home --home-dir /var/lib/bazaar --shell /usr/sbin/nologin bazaar \
     && install --directory --owner=bazaar --group=bazaar /var/lib/bazaar
 COPY --from=build /out/ /usr/local/bin/
-COPY config/ /etc/bazaar/
+# By name: beside them may lie keys and tokens.
+COPY config/cluster.toml config/stocks.toml /etc/bazaar/
 # The data lie in a folder of the volume, because a volume's own top may hold a file system's lost+found.
 ENV BAZAAR_CONFIG=/etc/bazaar/cluster.toml \
     BAZAAR_ORDER_DATA=/var/lib/bazaar/replica \

@@ -17,6 +17,21 @@ fail() {
   exit 1
 }
 
+# For arguments that are wrong: nothing was done.
+refuse() {
+  echo "error: $*; see scripts/$(basename "$0") --help" >&2
+  exit 2
+}
+
+# For scripts without arguments: 'usage' prints what they do.
+take_no_arguments() {
+  case ${1:-} in
+    '') ;;
+    -h|--help) usage; exit 0 ;;
+    *) refuse "'$1' means nothing here; there are no arguments" ;;
+  esac
+}
+
 # Bindgen needs the library and clang's own headers; Debian's libclang-dev brings both.
 have_libclang() {
   compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null && compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null
@@ -33,7 +48,7 @@ install_packages() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
-# Installs the Debian packages that a build and the scripts need, and those named beside, or says exactly which are missing.
+# Installs the Debian packages that a build and the scripts need, or says exactly which are missing.
 install_missing() {
   local packages=()
   command -v cc >/dev/null && command -v c++ >/dev/null && command -v make >/dev/null || packages+=(build-essential)
@@ -42,17 +57,25 @@ install_missing() {
   command -v setsid >/dev/null || packages+=(util-linux)
   # The program, not the shell's own: the stories of the tests send signals with it.
   type -P kill >/dev/null || packages+=(procps)
-  # The stories about networks make one of namespaces.
-  case " $* " in *' iproute2 '*) type -P ip >/dev/null || packages+=(iproute2) ;; esac
-  # The stories about the page look at it in a browser.
-  case " $* " in *' chromium '*)
-    type -P chromium >/dev/null && type -P chromedriver >/dev/null || packages+=(chromium chromium-driver fonts-dejavu-core) ;;
-  esac
   install_packages "${packages[@]+"${packages[@]}"}"
   if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then
     PATH="$HOME/.cargo/bin:$PATH"
   fi
   command -v cargo >/dev/null || fail "Rust is missing; install it with rustup (https://rustup.rs), version 1.95 or newer"
+}
+
+have_browser() { type -P chromium >/dev/null && type -P chromedriver >/dev/null; }
+browser_packages=(chromium chromium-driver fonts-dejavu-core)
+
+# Installs packages without which some stories are skipped. They say so, and all others run: it is no reason to stop.
+install_for_stories() {
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && (install_packages "$@"); then return; fi
+  echo "note: some stories are skipped without these packages: $*" >&2
+}
+
+# For scripts that start clusters of their own: what the caller's environment says of another one must not reach them.
+forget_settings() {
+  unset "${!BAZAAR_@}"
 }
 
 # An absolute path for one that the caller gave.
@@ -77,14 +100,18 @@ build() {
 
 # Prints a program for sed that moves the ports of config/cluster.toml to those from FIRST on; with 'back', the way back.
 moved_ports() {
-  local to=$1 way=${2:-there} port
+  local to=$1 way=${2:-there} port old new second=()
   for port in $(grep -o '127\.0\.0\.1:[0-9]*' config/cluster.toml | cut -d: -f2 | awk '!seen[$0]++'); do
     case $way in
-      there) echo "s/127\.0\.0\.1:$port\b/127.0.0.1:$to/g" ;;
-      back) echo "s/127\.0\.0\.1:$to\b/127.0.0.1:$port/g" ;;
+      there) old=$port new=$to ;;
+      back) old=$to new=$port ;;
     esac
+    # By way of a mark: a new port may be the old one of a later line.
+    echo "s/127\.0\.0\.1:$old\b/127.0.0.1:<$old>/g"
+    second+=("s/127\.0\.0\.1:<$old>/127.0.0.1:$new/g")
     to=$((to + 1))
   done
+  printf '%s\n' "${second[@]}"
 }
 
 # Makes a configuration like config/cluster.toml in a folder, with ports from FIRST on.

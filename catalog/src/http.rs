@@ -11,12 +11,7 @@ use bazaar_domain::internal::{
     InventorySnapshot, PublishBatch, PublishReply, SubscribeReply, SubscribeRequest, UnsubscribeRequest,
 };
 use bazaar_service::{
-    ApiFailure, Auth, Record,
-    auth::tokens::Permission,
-    describe::Routes,
-    http,
-    process::note_disk,
-    tls::{self, Identity},
+    ApiFailure, Auth, Record, Tls, auth::tokens::Permission, describe::Routes, http, process::note_disk, tls::Identity,
 };
 
 use crate::{catalog::Catalog, leader::Leader};
@@ -36,7 +31,7 @@ pub(crate) struct Parts {
 }
 
 /// All routes of the listener.
-pub(crate) fn routes(parts: Parts, auth: &Auth) -> Router {
+pub(crate) fn routes(parts: Parts, tls: &Tls, auth: &Auth) -> Router {
     let measured = parts.clone();
     let measure = move || {
         note_disk(&measured.data);
@@ -45,15 +40,15 @@ pub(crate) fn routes(parts: Parts, auth: &Auth) -> Router {
     let published = Routes::default()
         .post("/orders", describe::publish(), publish)
         .post("/inventory", describe::replace(), replace)
-        .wrapped(|routes| tls::only(|who| matches!(who, Identity::Replica(_)), routes));
+        .wrapped(|routes| tls.only(|who| matches!(who, Identity::Replica(_)), routes));
     let leased = Routes::default()
         .post("/subscribe", describe::subscribe(), subscribe)
         .post("/unsubscribe", describe::unsubscribe(), unsubscribe)
-        .wrapped(|routes| tls::only(|who| who == Identity::Frontend, routes));
+        .wrapped(|routes| tls.only(|who| who == Identity::Frontend, routes));
     let changed = Routes::default()
         .post("/admin/stocks", describe::change_listing(), admin::change_listing)
         .wrapped(|routes| auth.guard(|_| Some(Permission::Admin), routes))
-        .wrapped(|routes| tls::only(|who| who == Identity::Operator, routes));
+        .wrapped(|routes| tls.only(|who| who == Identity::Operator, routes));
     let routes = Routes::default()
         .get("/stocks", describe::list(), reads::list)
         .get("/stocks/{name}", describe::lookup(), reads::lookup)

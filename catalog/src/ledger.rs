@@ -13,6 +13,7 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
     time::Duration,
 };
 
@@ -32,6 +33,9 @@ use grants::Grants;
 pub use messages::{Advance, Change, InventoryCopy, Next, Reading, SendInvalidation, Serving};
 pub use subscriptions::FRONTENDS_MAX;
 use subscriptions::{Standing, Subscriptions};
+
+/// The mutant that drops some invalidations drops one in so many.
+const DROPPED_ONE_IN: u64 = 100;
 
 /// The batch that is applied and not exposed yet.
 #[derive(Debug, Clone)]
@@ -180,7 +184,17 @@ impl Ledger {
                 names: names.to_vec(),
             },
         };
-        self.frontends.iter().map(send).collect()
+        self.frontends.iter().filter(|(frontend, _)| !self.drops(*frontend)).map(send).collect()
+    }
+
+    /// Whether the invalidation of this batch for this frontend is one of those that a mutant forgets.
+    fn drops(&self, frontend: u128) -> bool {
+        if !broken(Mutant::DropSomeInvalidations) {
+            return false;
+        }
+        let mut hasher = DefaultHasher::new();
+        (self.incarnation, self.batches, frontend).hash(&mut hasher);
+        hasher.finish().is_multiple_of(DROPPED_ONE_IN)
     }
 
     /// Takes an ack. It counts only for this life of the catalog, the session that was asked, and the pending batch

@@ -74,7 +74,8 @@ pub async fn run(
     tasks.close();
     let parts =
         http::Parts { catalog: Arc::clone(&catalog), leader, shutdown: shutdown.clone(), data: data.path().to_owned() };
-    let served = serve(tls.internal(listener), http::routes(parts, &auth), HttpLimits::default(), shutdown.clone());
+    let served =
+        serve(tls.internal(listener), http::routes(parts, &tls, &auth), HttpLimits::default(), shutdown.clone());
     let result = tokio::select! {
         biased;
         Some(error) = failure.recv() => Err(error),

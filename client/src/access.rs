@@ -11,21 +11,26 @@ use bazaar_service::{
 use clap::Args;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
+use crate::{
+    cli::GLOBAL,
+    exit::{Ending, Exit},
+};
+
 /// TLS and tokens. Where nothing is given, the files are those of `[tls]` in the configuration, for the operator.
 #[derive(Debug, Clone, Default, Args)]
 pub struct AccessArgs {
     /// The certificates of the authority to trust [default: that of the configuration's [tls]].
-    #[arg(long, global = true, env = "BAZAAR_CA", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "BAZAAR_CA", value_name = "FILE")]
     pub ca: Option<String>,
     /// The certificate to show to internal listeners [default: the operator's].
-    #[arg(long, global = true, env = "BAZAAR_CERTIFICATE", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "BAZAAR_CERTIFICATE", value_name = "FILE")]
     pub certificate: Option<String>,
     /// The key of that certificate.
-    #[arg(long, global = true, env = "BAZAAR_CERTIFICATE_KEY", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "BAZAAR_CERTIFICATE_KEY", value_name = "FILE")]
     pub certificate_key: Option<String>,
     /// A token that permits to trade, to read or to administrate ('bazaar tokens new' makes one); better in the variable
     /// than here, where other users of this machine see it.
-    #[arg(long, global = true, env = "BAZAAR_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "BAZAAR_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub token: Option<String>,
 }
 
@@ -35,6 +40,8 @@ pub struct Access {
     connector: Connector,
     caller: Caller,
     authorization: Option<String>,
+    /// What was given, as the variables that stand for it.
+    variables: Vec<(&'static str, String)>,
 }
 
 impl AccessArgs {
@@ -44,25 +51,39 @@ impl AccessArgs {
     /// If one cannot be read, or does not fit the others.
     pub fn resolve(self, config: &Path) -> Result<Access> {
         let connector = self.connector(tls_of(config))?;
+        let variables = self.variables();
         let mut headers = HeaderMap::new();
         let authorization = self.token.map(|token| format!("Bearer {token}"));
         if let Some(text) = &authorization {
-            let mut value = HeaderValue::from_str(text).context("the token is damaged; check --token")?;
+            let damaged = || Ending::new(Exit::Usage, "the token is damaged; check --token");
+            let mut value = HeaderValue::from_str(text).with_context(damaged)?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        Ok(Access { caller: connector.caller_with(headers), connector, authorization })
+        Ok(Access { caller: connector.caller_with(headers), connector, authorization, variables })
+    }
+
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        let given = [
+            ("BAZAAR_CA", &self.ca),
+            ("BAZAAR_CERTIFICATE", &self.certificate),
+            ("BAZAAR_CERTIFICATE_KEY", &self.certificate_key),
+            ("BAZAAR_TOKEN", &self.token),
+        ];
+        given.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect()
     }
 
     fn connector(&self, in_config: Option<TlsConfig>) -> Result<Connector> {
         let pair = match (&self.certificate, &self.certificate_key) {
             (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
             (None, None) => in_config.as_ref().and_then(operators_pair),
-            _ => bail!("--certificate and --certificate-key go together"),
+            _ => bail!(Ending::new(Exit::Usage, "--certificate and --certificate-key go together")),
         };
         match self.ca.clone().or(in_config.map(|tls| tls.authority)) {
             Some(authority) => Connector::load(authority, pair),
-            None if pair.is_some() => bail!("a certificate is shown only to whom is trusted: give --ca too"),
+            None if pair.is_some() => {
+                bail!(Ending::new(Exit::Usage, "a certificate is shown only to whom is trusted: give --ca too"))
+            }
             None => Ok(Connector::default()),
         }
     }
@@ -98,5 +119,10 @@ impl Access {
     /// What the header `Authorization` says, if there is a token.
     pub fn authorization(&self) -> Option<&str> {
         self.authorization.as_deref()
+    }
+
+    /// The same access for a child that is this program. Arguments would show the token to other users.
+    pub fn variables(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.variables.iter().map(|(name, value)| (*name, value.as_str()))
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bazaar_domain::{
     Address, Cents, ReplicaId, StockName,
     api::{Data, DigestView, FoundingStep, FoundingView, Health, MemberChange, Members, ServiceAddress, StockView},
-    config::ReplicaConfig,
+    config::{ClusterConfig, ReplicaConfig},
     gap::Event,
 };
 use bazaar_order_raft::log_store::view::EntryView;
@@ -15,7 +15,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::api::{Failure, get_json, post_json, successful};
+use crate::{
+    api::{Failure, get_json, post_json, successful},
+    exit::{Ending, Exit},
+};
 
 /// How long a look behind the frontend may take: short, since a paused process must not hold up the others' row.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -63,6 +66,14 @@ pub struct Inventory {
     pub log_index: u64,
     /// The stocks.
     pub stocks: Vec<KeptStock>,
+}
+
+/// A replica of the configuration that an argument names.
+///
+/// # Errors
+/// If it names none.
+pub fn configured(config: &ClusterConfig, id: ReplicaId) -> Result<&ReplicaConfig, Ending> {
+    config.replica(id).map_err(|error| Ending::new(Exit::Usage, error.to_string()))
 }
 
 #[derive(Deserialize)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use bazaar_domain::{
-    ApiError, ErrorKind, IdempotencyKey, Quantity, Side, StockName,
+    ApiError, ErrorKind, IdempotencyKey, Quantity, Side, StockName, TradeFate,
     api::{Data, ErrorBody, KeyAnswer, OrderPage, OrderView, StockView, TradeBody, TradeReceipt},
     internal::headers,
 };
@@ -34,6 +34,9 @@ pub enum Failure {
     /// No answer in time.
     #[error("timeout")]
     Timeout,
+    /// No TLS connection: one does not trust the other. Nothing was sent, and trying again does not help.
+    #[error("no trust: {0}")]
+    Untrusted(String),
     /// The connection broke, or the answer could not be read.
     #[error("{0}")]
     Broken(String),
@@ -61,7 +64,21 @@ impl Failure {
         match self {
             Self::Answered { error, .. } => Some(error.code),
             Self::Foreign { status, .. } => Some(*status),
-            Self::Refused | Self::Timeout | Self::Broken(_) => None,
+            Self::Refused | Self::Timeout | Self::Untrusted(_) | Self::Broken(_) => None,
+        }
+    }
+
+    /// Whether a trade that ended so may have happened all the same, or may happen yet.
+    pub fn leaves_trade_unknown(&self) -> bool {
+        match self {
+            // Nothing was sent.
+            Self::Refused | Self::Untrusted(_) => false,
+            // Whoever stands between us and the frontend does not know what became of a trade either.
+            Self::Timeout | Self::Broken(_) | Self::Foreign { .. } => true,
+            Self::Answered { error, .. } => match error.outcome {
+                Some(fate) => fate == TradeFate::Unknown,
+                None => error.code >= 500,
+            },
         }
     }
 }
@@ -71,7 +88,8 @@ impl From<reqwest::Error> for Failure {
         match CallError::from(error) {
             CallError::Refused => Self::Refused,
             CallError::Timeout => Self::Timeout,
-            CallError::Untrusted(text) | CallError::Broken(text) => Self::Broken(text),
+            CallError::Untrusted(text) => Self::Untrusted(text),
+            CallError::Broken(text) => Self::Broken(text),
             CallError::Answered(error) => Self::Answered { error, retry_after: None },
         }
     }
@@ -96,6 +114,8 @@ pub struct Lookup {
     pub stock: StockView,
     /// How it was answered; none if the header is missing.
     pub cache: Option<CacheUse>,
+    /// Whether it may be old (`X-Consistency`).
+    pub stale: bool,
 }
 
 /// The answer to an accepted trade.
@@ -128,9 +148,9 @@ impl Frontend {
     /// # Errors
     /// If it is no `http://` or `https://` URL.
     pub fn reached_by(access: Access, url: &str) -> Result<Self> {
-        match Url::parse(url) {
-            Ok(parsed) if matches!(parsed.scheme(), "http" | "https") && parsed.has_host() => {}
-            _ => bail!("'{url}' is no address of a frontend; give --url in the form http://host:port or https://"),
+        if !is_http(url) {
+            let form = "give --url in the form http://host:port or https://host:port";
+            bail!(Ending::new(Exit::Usage, format!("'{url}' is no address of a frontend; {form}")));
         }
         Ok(Self { access, base: url.trim_end_matches('/').to_owned() })
     }
@@ -163,7 +183,18 @@ impl Frontend {
     /// # Errors
     /// As [`Failure`] says.
     pub async fn lookup(&self, name: StockName) -> Result<Lookup, Failure> {
-        let url = format!("{}/stocks/{name}", self.base);
+        self.lookup_at(format!("{}/stocks/{name}", self.base)).await
+    }
+
+    /// `GET /stocks/{name}?consistency=stale`: an older value will do.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn lookup_stale(&self, name: StockName) -> Result<Lookup, Failure> {
+        self.lookup_at(format!("{}/stocks/{name}?consistency=stale", self.base)).await
+    }
+
+    async fn lookup_at(&self, url: String) -> Result<Lookup, Failure> {
         let reply = send(self.caller().http().get(url).timeout(READ_TIMEOUT)).await?;
         let cache = match reply.header(headers::CACHE) {
             Some("hit") => Some(CacheUse::Hit),
@@ -171,7 +202,8 @@ impl Frontend {
             Some("bypass") => Some(CacheUse::Bypass),
             _ => None,
         };
-        Ok(Lookup { stock: reply.json::<Data<StockView>>()?.data, cache })
+        let stale = reply.header(headers::CONSISTENCY) == Some("stale");
+        Ok(Lookup { stock: reply.json::<Data<StockView>>()?.data, cache, stale })
     }
 
     /// `POST /orders`.
@@ -243,6 +275,11 @@ impl Frontend {
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         get_json(self.caller(), &format!("{}{path}", self.base), READ_TIMEOUT).await
     }
+}
+
+/// Whether a text is an address that can be called.
+pub fn is_http(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|parsed| matches!(parsed.scheme(), "http" | "https") && parsed.has_host())
 }
 
 /// Gets a JSON answer of any of our processes.
@@ -320,32 +357,89 @@ pub fn explained(frontend: &Frontend, failure: &Failure) -> anyhow::Error {
 
 fn sentence(url: &str, failure: &Failure) -> String {
     match failure {
+        _ if speaks_no_tls(url, failure) => {
+            format!("{url} speaks no TLS; use {}", url.replacen("https://", "http://", 1))
+        }
         Failure::Refused => format!(
             "nothing answers at {url}; start the cluster with 'scripts/cluster start', or name another frontend with --url"
         ),
         Failure::Timeout => format!("{url} does not answer in time; look at 'bazaar status', then try again"),
-        Failure::Broken(text) if text.contains("certificate") => {
-            format!("{url} is not trusted, or does not trust us ({text}); give the authority with --ca")
-        }
+        Failure::Untrusted(text) => untrusted(url, text),
+        // In the newer TLS the other side says only behind the handshake that it does not trust us.
+        Failure::Broken(text) if text.contains("certificate") => untrusted(url, text),
         Failure::Broken(text) => format!("the connection to {url} failed ({text}); try again"),
         Failure::Answered { error, .. } => {
-            let said = format!("{} ({})", error.message, error.kind.as_str());
-            next_step(error.kind).map_or(said.clone(), |next| format!("{said}; {next}"))
+            let said = said(error);
+            next_step(error).map_or(said.clone(), |next| format!("{said}; {next}"))
         }
         Failure::Foreign { .. } => format!("{url} gave an answer that is not the bazaar's ({failure}); check --url"),
     }
 }
 
+fn untrusted(url: &str, why: &str) -> String {
+    format!("{url} is not trusted, or does not trust us ({why}); give the authority with --ca")
+}
+
+/// Whether a listener answered our TLS with something else: plain HTTP.
+fn speaks_no_tls(url: &str, failure: &Failure) -> bool {
+    url.starts_with("https://") && failure.to_string().contains("InvalidContentType")
+}
+
+/// What an error says, and its kind once.
+pub fn said(error: &ApiError) -> String {
+    let kind = error.kind.as_str();
+    let message = error.message.strip_prefix(kind).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&error.message);
+    // How the client sends it again is said by whoever knows the key.
+    let message = message.split("; send it again").next().unwrap_or(message);
+    format!("{message} ({kind})")
+}
+
 /// What to do about an error whose own message does not say it.
-fn next_step(kind: ErrorKind) -> Option<&'static str> {
+fn next_step(error: &ApiError) -> Option<&'static str> {
+    let kind = error.kind;
     match kind {
+        _ if error.message.contains("'bazaar ") => None,
+        _ if error.message.contains("add consistency=stale") => Some("'bazaar query NAME --stale' does that"),
         ErrorKind::StockNotFound => Some("'bazaar stocks' lists all names"),
         ErrorKind::OrderNotFound => Some("'bazaar orders' lists the newest ones"),
         ErrorKind::InsufficientQuantity => {
             Some("'bazaar query NAME' shows how many there are; use a new key for another try")
         }
         _ if matches!(kind.status(), 401 | 403) => Some("give a token that permits it with --token"),
+        _ if kind.status() == 503 && error.message.contains("try again") => Some("look at 'bazaar status'"),
         _ if kind.status() == 503 => Some("look at 'bazaar status', then try again"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(kind: ErrorKind, message: &str) -> String {
+        let failure = Failure::Answered { error: ApiError::new(kind, message), retry_after: None };
+        sentence("http://127.0.0.1:8080", &failure)
+    }
+
+    #[test]
+    fn an_error_says_everything_once() {
+        let elected =
+            told(ErrorKind::NoLeader, "no_leader: 3 of 3 replicas reachable, none takes requests yet, try again");
+        let expected =
+            "3 of 3 replicas reachable, none takes requests yet, try again (no_leader); look at 'bazaar status'";
+        assert_eq!(elected, expected);
+        let silent = told(ErrorKind::NoQuorum, "no_quorum: 1 of 3 replicas reachable, need 2");
+        assert!(silent.ends_with("need 2 (no_quorum); look at 'bazaar status', then try again"), "{silent}");
+        let unfounded = told(ErrorKind::NoLeader, "no_leader: no cluster is founded yet: found one with 'bazaar init'");
+        assert_eq!(unfounded, "no cluster is founded yet: found one with 'bazaar init' (no_leader)");
+        let unknown =
+            ApiError::new(ErrorKind::OutcomeUnknown, "who knows; send it again with the same idempotency key");
+        assert_eq!(said(&unknown), "who knows (outcome_unknown)");
+    }
+
+    #[test]
+    fn a_listener_without_tls_is_called_so() {
+        let failure = Failure::Broken("received corrupt message of type InvalidContentType".into());
+        assert_eq!(sentence("https://h:1", &failure), "https://h:1 speaks no TLS; use http://h:1");
     }
 }

@@ -3,9 +3,11 @@
 //!
 //! A variable's name follows from the flag's, so that nobody has to keep a list: `BAZAAR_`, the command, the flag.
 
-use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, builder::FalseyValueParser};
+use clap::{
+    Arg, ArgAction, Command, CommandFactory, Error, FromArgMatches, builder::FalseyValueParser, error::ErrorKind,
+};
 
-use crate::{cli::Cli, exit::Exit};
+use crate::{cli::Cli, exit::Exit, terminal::print_note};
 
 /// Shown below the list of commands.
 const EXAMPLES: &str = "\
@@ -30,8 +32,22 @@ pub fn command() -> Command {
 
 /// Reads the command line; ends the process if it is wrong, or asks for help.
 pub fn parse() -> Cli {
-    let matches = command().get_matches();
+    let matches = command().try_get_matches().unwrap_or_else(|error| refuse(&error));
     Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// Says what is wrong with the arguments, or prints the help that was asked for.
+fn refuse(error: &Error) -> ! {
+    if error.kind() != ErrorKind::ValueValidation {
+        error.exit();
+    }
+    print_note(in_words(&error.to_string()).trim_end());
+    std::process::exit(Exit::Usage.code().into())
+}
+
+/// What the standard library says of a text that is no number, in words for people.
+fn in_words(said: &str) -> String {
+    said.replace("invalid digit found in string", "give a whole number")
 }
 
 fn with_variables(command: Command, path: &[String]) -> Command {

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -28,8 +28,14 @@ use crate::{
 /// Worker threads of every command but `bench`.
 const WORKER_THREADS: usize = 2;
 
+/// Longest that a command can be told to wait, in seconds: a day.
+pub const WAIT_S_MAX: u64 = 86_400;
+
 /// The configuration of whoever is in a checkout.
 pub const CONFIG_DEFAULT: &str = "config/cluster.toml";
+
+/// Above the flags of all commands in the help of each.
+pub const GLOBAL: &str = "Global options";
 
 /// Trades and looks up at the stock bazaar, measures it, and checks that it keeps its promises.
 #[derive(Debug, Parser)]
@@ -47,19 +53,20 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 pub struct GlobalArgs {
     /// The frontend [default: the public address in the configuration file, or else http://127.0.0.1:8080].
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub url: Option<String>,
-    /// The cluster's configuration file; commands that look at replicas take their addresses from it.
-    #[arg(long, global = true, default_value = CONFIG_DEFAULT, value_name = "FILE")]
-    pub config: PathBuf,
+    /// The cluster's configuration file; commands that look at replicas take their addresses from it [default:
+    /// config/cluster.toml].
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
+    pub config: Option<PathBuf>,
     /// TLS and tokens.
     #[command(flatten)]
     pub access: AccessArgs,
     /// How results are printed on standard output; remarks and progress go to standard error.
-    #[arg(long, global = true, default_value = "table")]
+    #[arg(long, global = true, default_value = "table", help_heading = GLOBAL)]
     pub output: Format,
     /// When tables are coloured.
-    #[arg(long, global = true, default_value = "auto", value_name = "WHEN", visible_alias = "colour")]
+    #[arg(long, global = true, default_value = "auto", value_name = "WHEN", visible_alias = "colour", help_heading = GLOBAL)]
     pub color: Colour,
 }
 
@@ -128,6 +135,8 @@ pub struct Context {
     pub frontend: Frontend,
     /// Where results go.
     pub printer: Printer,
+    /// Whether the frontend is the one that commands take without --url.
+    pub is_default_url: bool,
     config: PathBuf,
 }
 
@@ -142,11 +151,7 @@ impl Context {
     /// # Errors
     /// If it cannot be read or is wrong; the message names the file and the flag.
     pub fn cluster(&self) -> Result<ClusterConfig> {
-        let text = read_config_file(&self.config)
-            .context("this command needs the replicas' addresses, name the cluster's file with --config")?;
-        ClusterConfig::parse(&text).with_context(|| {
-            format!("the configuration {} is wrong, correct it or name another with --config", self.config.display())
-        })
+        read_cluster(&self.config)
     }
 }
 
@@ -171,10 +176,18 @@ impl Cli {
 /// If not all went well; the report, if there is one, is printed before.
 pub async fn run(cli: Cli) -> Result<()> {
     let GlobalArgs { url, config, access, output, color } = cli.global;
-    let access = if cli.command.asks_processes() { access.resolve(&config)? } else { Access::default() };
-    let url = url.unwrap_or_else(|| access.caller().url(frontend_of(&config), ""));
-    let printer = Printer::new(output, color.wanted());
-    let context = Context { frontend: Frontend::reached_by(access, &url)?, printer, config };
+    let is_named = config.is_some();
+    let config = config.unwrap_or_else(|| CONFIG_DEFAULT.into());
+    let (access, public) = if cli.command.asks_processes() {
+        let public = frontend_of(&config, is_named)?;
+        (access.resolve(&config)?, public)
+    } else {
+        (Access::default(), FrontendConfig::default().public)
+    };
+    let default_url = access.caller().url(public, "");
+    let frontend = Frontend::reached_by(access, url.as_ref().unwrap_or(&default_url))?;
+    let is_default_url = frontend.url() == default_url;
+    let context = Context { frontend, printer: Printer::new(output, color.wanted()), is_default_url, config };
     match cli.command {
         Command::Tour(args) => tour::run(&context, args).await,
         Command::Workload(args) => workload::run(&context, args).await,
@@ -212,8 +225,44 @@ pub fn parse_quantity(text: &str) -> Result<Quantity, String> {
 }
 
 /// The frontend of the cluster that the configuration file describes. Most commands need nothing else from the file, so
-/// where there is none, the default address serves.
-fn frontend_of(config: &Path) -> SocketAddr {
-    let text = std::fs::read_to_string(config).unwrap_or_default();
-    ClusterConfig::parse(&text).map_or_else(|_| FrontendConfig::default().public, |config| config.frontend.public)
+/// where nobody named one and there is none, the default address serves. A named one that cannot be read is another
+/// cluster than the default one.
+fn frontend_of(config: &Path, is_named: bool) -> Result<SocketAddr> {
+    let public = if !is_named && !config.exists() {
+        FrontendConfig::default().public
+    } else {
+        read_cluster(config)?.frontend.public
+    };
+    Ok(reachable(public))
+}
+
+/// How a listener is reached from its own machine: one that is bound to all addresses also has that of loopback, which
+/// is the one that certificates name.
+fn reachable(mut listener: SocketAddr) -> SocketAddr {
+    match listener.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => listener.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => listener.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    listener
+}
+
+fn read_cluster(path: &Path) -> Result<ClusterConfig> {
+    let text = read_config_file(path).context("name the cluster's file with --config")?;
+    ClusterConfig::parse(&text).with_context(|| {
+        format!("the configuration {} is wrong, correct it or name another with --config", path.display())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reachable;
+
+    #[test]
+    fn a_frontend_on_all_addresses_is_called_on_loopback() {
+        let called = |listener: &str| reachable(listener.parse().unwrap()).to_string();
+        assert_eq!(called("0.0.0.0:8080"), "127.0.0.1:8080");
+        assert_eq!(called("[::]:8080"), "[::1]:8080");
+        assert_eq!(called("10.0.0.1:8080"), "10.0.0.1:8080");
+    }
 }

@@ -52,7 +52,7 @@ impl Exit {
             Self::Unavailable => "nobody answers, or the cluster cannot serve now; try again",
             Self::Unknown => "it is not known whether the trade happened; send it again with its key",
             Self::Refused => "the cluster refused: not found, not enough, a key of another trade",
-            Self::Interrupted => "ended by Ctrl-C or SIGTERM before it was done",
+            Self::Interrupted => "ended by Ctrl-C, SIGTERM or SIGHUP before it was done",
         }
     }
 
@@ -75,7 +75,9 @@ impl From<&Failure> for Exit {
         match failure {
             Failure::Refused | Failure::Timeout | Failure::Broken(_) => Self::Unavailable,
             Failure::Answered { error, .. } => Self::from(error),
-            Failure::Foreign { .. } => Self::Failed,
+            // What a proxy says of a frontend that it does not reach.
+            Failure::Foreign { status: 502..=504, .. } => Self::Unavailable,
+            Failure::Foreign { .. } | Failure::Untrusted(_) => Self::Failed,
         }
     }
 }

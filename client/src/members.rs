@@ -13,8 +13,9 @@ use serde::Serialize;
 
 use crate::{
     Context,
-    admin::Replica,
+    admin::{Replica, configured},
     api::Failure,
+    exit::{Ending, Exit},
     output::{Report, or_dash, table, table_text, verdict_cell},
     terminal,
 };
@@ -130,8 +131,14 @@ pub async fn run(context: &Context, args: MembersArgs) -> Result<()> {
             (format!("replica {id} is back, as a new member, and votes"), cluster.take_in(id).await?)
         }
         MembersCommand::Remove { id } => {
+            cluster.must_be_member(id).await?;
             let members = cluster.step(&MemberChange::Remove { id }).await?;
-            (format!("replica {id} is no member any more; stop it"), members)
+            (
+                format!(
+                    "replica {id} is no member any more; stop it, and empty its directory before it is added again"
+                ),
+                members,
+            )
         }
     };
     context.printer.print(&Changed { done, members });
@@ -163,7 +170,8 @@ impl Cluster {
                 return Ok(members);
             }
         }
-        bail!("no replica of the configuration tells who the members are; look at 'bazaar status'")
+        let why = "no replica of the configuration tells who the members are; look at 'bazaar status'";
+        bail!(Ending::new(Exit::Unavailable, why))
     }
 
     async fn leader(&self) -> Option<&Replica> {
@@ -176,9 +184,16 @@ impl Cluster {
     }
 
     fn configured(&self, id: ReplicaId) -> Result<(&ReplicaConfig, &Replica)> {
-        let config = self.config.replica(id).context("add the replica to the configuration first")?;
+        let config = configured(&self.config, id).context("add the replica to the configuration first")?;
         let replica = self.replicas.iter().find(|replica| replica.id == id).context("every replica has its client")?;
         Ok((config, replica))
+    }
+
+    async fn must_be_member(&self, id: ReplicaId) -> Result<()> {
+        if !self.list().await?.members.iter().any(|member| member.id == id) {
+            bail!(Ending::new(Exit::Refused, format!("replica {id} is no member; see: bazaar members list")));
+        }
+        Ok(())
     }
 
     /// A replica that still has its directory would be a second one beside the new member.
@@ -221,7 +236,8 @@ impl Cluster {
                 return Ok(());
             }
             if began.elapsed() > CATCH_UP_TIMEOUT {
-                bail!("replica {id} has not caught up in an hour; it stays a learner, repeat the command to go on");
+                let why = "has not caught up in an hour; it stays a learner, repeat the command to go on";
+                bail!(Ending::new(Exit::Unavailable, format!("replica {id} {why}")));
             }
             if told.elapsed() > TELL_EVERY {
                 terminal::print_note(&format!("replica {id} catches up: it lacks {} log entries", or_dash(lag)));
@@ -239,12 +255,13 @@ impl Cluster {
                 None => "no replica of the configuration leads".to_owned(),
                 Some(leader) => match leader.change_members(change).await {
                     Ok(members) => return Ok(members),
-                    Err(failure) if !passes_by_itself(&failure) => bail!("{failure}"),
+                    Err(failure) if !passes_by_itself(&failure) => bail!(failure),
                     Err(failure) => failure.to_string(),
                 },
             };
             if Instant::now() >= deadline {
-                bail!("the membership could not be changed: {why}; look at 'bazaar members list'");
+                let sentence = format!("the membership could not be changed: {why}; look at 'bazaar members list'");
+                bail!(Ending::new(Exit::Unavailable, sentence));
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -258,6 +275,6 @@ fn passes_by_itself(failure: &Failure) -> bool {
             ErrorKind::NotLeader | ErrorKind::NoLeader | ErrorKind::NoQuorum | ErrorKind::MembershipBusy
         ),
         Failure::Refused | Failure::Timeout | Failure::Broken(_) => true,
-        Failure::Foreign { .. } => false,
+        Failure::Foreign { .. } | Failure::Untrusted(_) => false,
     }
 }

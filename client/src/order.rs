@@ -22,6 +22,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct OrderArgs {
     /// The order's number, from 1.
+    #[arg(allow_negative_numbers = true)]
     pub number: u64,
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     Context,
-    api::{CacheUse, explained},
+    api::{CacheUse, Lookup, explained},
     latency::Latencies,
     output::{Report, table, table_text},
     repeat::{REPEATS_MAX, Repeated, timed, with_repeats},
@@ -18,6 +18,7 @@ const EXAMPLES: &str = "\
 Examples:
   bazaar query GameStart
   bazaar query GameStart -n 1000        a thousand lookups, with their latencies
+  bazaar query GameStart --stale        an older value will do, if the cluster cannot promise a current one
   bazaar query GameStart --output json";
 
 /// The arguments of `bazaar query`.
@@ -29,12 +30,17 @@ pub struct QueryArgs {
     /// Look it up so many times, one after the other.
     #[arg(short = 'n', long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=REPEATS_MAX))]
     pub repeat: u64,
+    /// Accept an older value from a catalog that cannot promise that its own is current; it is marked.
+    #[arg(long)]
+    pub stale: bool,
 }
 
 #[derive(Debug, Serialize)]
 struct QueryReport {
     stock: StockView,
     cache: CacheCounts,
+    /// Whether the last answer may be old.
+    stale: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     repeated: Option<Repeated>,
 }
@@ -77,7 +83,8 @@ impl Report for QueryReport {
             miss.to_string(),
             bypass.to_string(),
         ]);
-        with_repeats(table_text(&main), self.repeated.as_ref(), colour)
+        let mark = if self.stale { "\nthis value may be old" } else { "" };
+        with_repeats(table_text(&main) + mark, self.repeated.as_ref(), colour)
     }
 }
 
@@ -88,12 +95,16 @@ impl Report for QueryReport {
 pub async fn run(context: &Context, args: QueryArgs) -> Result<()> {
     let (mut latencies, mut cache, mut newest) = (Latencies::default(), CacheCounts::default(), None);
     for _ in 0..args.repeat {
-        let answer = timed(&mut latencies, context.frontend.lookup(args.name)).await;
+        let answer = if args.stale {
+            timed(&mut latencies, context.frontend.lookup_stale(args.name)).await
+        } else {
+            timed(&mut latencies, context.frontend.lookup(args.name)).await
+        };
         let lookup = answer.map_err(|failure| explained(&context.frontend, &failure))?;
         cache.count(lookup.cache);
-        newest = Some(lookup.stock);
+        newest = Some(lookup);
     }
-    let stock = newest.expect("at least one lookup was made");
-    context.printer.print(&QueryReport { stock, cache, repeated: Repeated::of(&latencies) });
+    let Lookup { stock, stale, .. } = newest.expect("at least one lookup was made");
+    context.printer.print(&QueryReport { stock, cache, stale, repeated: Repeated::of(&latencies) });
     Ok(())
 }

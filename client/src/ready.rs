@@ -6,7 +6,13 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde::Serialize;
 
-use crate::{Context, admin, output::Report};
+use crate::{
+    Context, admin,
+    api::is_http,
+    cli::WAIT_S_MAX,
+    exit::{Ending, Exit},
+    output::Report,
+};
 
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -20,7 +26,8 @@ pub struct ReadyArgs {
     #[arg(value_name = "URL", env = "BAZAAR_READY_URL")]
     process: Option<String>,
     /// How long to wait until it is ready, in seconds.
-    #[arg(long, env = "BAZAAR_READY_WAIT_S", value_name = "SECONDS", default_value_t = 0)]
+    #[arg(long, env = "BAZAAR_READY_WAIT_S", value_name = "SECONDS", default_value_t = 0,
+          value_parser = clap::value_parser!(u64).range(..=WAIT_S_MAX))]
     wait_s: u64,
 }
 
@@ -42,11 +49,16 @@ impl Report for ReadyReport {
 /// If the process is not ready in time; the message has its reason.
 pub async fn run(context: &Context, args: ReadyArgs) -> Result<()> {
     let url = args.process.as_deref().unwrap_or(context.frontend.url()).trim_end_matches('/').to_owned();
+    if !is_http(&url) {
+        bail!(Ending::new(Exit::Usage, format!("'{url}' is no address of a process; give it as http://host:port")));
+    }
     let deadline = Instant::now() + Duration::from_secs(args.wait_s);
     loop {
         match admin::ready(context.frontend.caller(), &url).await {
             Ok(()) => break,
-            Err(failure) if Instant::now() >= deadline => bail!("{url} is not ready: {failure}"),
+            Err(failure) if Instant::now() >= deadline => {
+                bail!(Ending::new(Exit::from(&failure), format!("{url} is not ready: {failure}")))
+            }
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }

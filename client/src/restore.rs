@@ -62,17 +62,17 @@ impl RestoreReport {
 impl Report for RestoreReport {
     fn to_text(&self, _colour: bool) -> String {
         let replicas: Vec<String> = self.replicas.iter().map(ToString::to_string).collect();
+        let data = self.data.display();
         format!(
-            "{} of cluster {} up to log index {}, digest {}\nare now cluster {} in {}, replicas {}\nstart it with: \
-             scripts/cluster start --data {}",
+            "{} of cluster {} up to log index {}, digest {}\nare now cluster {} in {data}, replicas {}\nif the old cluster \
+             runs, stop it first: scripts/cluster stop\nstart this one with: scripts/cluster start --data {data}\nits other \
+             commands need the same: scripts/cluster stop --data {data}",
             counted(self.orders, "order"),
             self.from_cluster_id,
             self.index,
             self.digest,
             self.cluster_id,
-            self.data.display(),
             replicas.join(", "),
-            self.data.display()
         )
     }
 }

@@ -36,11 +36,13 @@ pub fn after_failure(failure: &Failure, attempt: u32, elapsed: Duration, budget:
 }
 
 /// Whether sending the same request again can help: nobody answered, or the answer was "not now" (429, 503) or
-/// "not known" (504). With the same idempotency key this is safe for trades too.
+/// "not known" (504, and 502 of whoever stands before the frontend). With the same idempotency key this is safe for
+/// trades too.
 pub fn passes_by_itself(failure: &Failure) -> bool {
-    match failure.status() {
-        None => true,
-        Some(status) => matches!(status, 429 | 503 | 504),
+    match (failure, failure.status()) {
+        (Failure::Untrusted(_), _) => false,
+        (_, None) => true,
+        (_, Some(status)) => matches!(status, 429 | 502 | 503 | 504),
     }
 }
 
@@ -101,6 +103,7 @@ mod tests {
             answered(ErrorKind::NoLeader, None),
             answered(ErrorKind::OutcomeUnknown, None),
             Failure::Foreign { status: 503, text: String::new() },
+            Failure::Foreign { status: 502, text: "Bad Gateway".into() },
         ] {
             assert!(matches!(after_failure(&failure, 1, Duration::ZERO, BUDGET), Next::Again(_)), "{failure:?}");
         }
@@ -117,6 +120,8 @@ mod tests {
         ] {
             assert_eq!(after_failure(&answered(kind, None), 1, Duration::ZERO, BUDGET), Next::Stop, "{kind:?}");
         }
+        let untrusted = Failure::Untrusted("UnknownIssuer".into());
+        assert_eq!(after_failure(&untrusted, 1, Duration::ZERO, BUDGET), Next::Stop);
     }
 
     #[test]

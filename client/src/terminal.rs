@@ -61,10 +61,16 @@ pub fn write_line(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Writes a remark to standard error.
-#[expect(clippy::print_stderr, reason = "the one place where the client talks to the person beside its results")]
+/// Writes a remark to standard error. A reader that has gone away is no error: what goes on, a restart say, matters more.
 pub fn print_note(text: &str) {
-    eprintln!("{text}");
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Writes a remark that is only for a person who sits there.
+pub fn print_hint(text: &str) {
+    if io::stderr().is_terminal() {
+        print_note(text);
+    }
 }
 
 /// A progress bar on standard error; hidden unless that is a terminal and the output is for people.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     Context,
-    api::{Accepted, Failure, explained},
+    api::{Accepted, Failure, explained, said},
     cli::parse_quantity,
     exit::{Ending, Exit},
     latency::Latencies,
@@ -31,7 +31,7 @@ pub struct TradeArgs {
     /// The stock's name, 1 to 32 of A-Z a-z 0-9 . _ -
     pub name: StockName,
     /// How many, 1 to 1000000000.
-    #[arg(value_parser = parse_quantity)]
+    #[arg(value_parser = parse_quantity, allow_negative_numbers = true)]
     pub quantity: Quantity,
     /// Trade so many times, one after the other.
     #[arg(short = 'n', long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=REPEATS_MAX))]
@@ -103,16 +103,41 @@ pub async fn run(context: &Context, args: TradeArgs) -> Result<()> {
 /// Says what became of a trade, and how it can be sent again without happening twice.
 fn not_traded(context: &Context, failure: &Failure, key: &IdempotencyKey, accepted: u64) -> anyhow::Error {
     let before = if accepted > 0 { format!("after {accepted} accepted trades: ") } else { String::new() };
-    let (exit, sentence) = match failure {
-        Failure::Timeout | Failure::Broken(_) => (
-            Exit::Unknown,
-            format!("it is not known whether the trade happened ({failure}); send it again safely with --key '{key}'"),
-        ),
-        Failure::Answered { error, .. } if error.code == 504 => {
-            let (message, kind) = (&error.message, error.kind.as_str());
-            (Exit::Unknown, format!("{message} ({kind}); send it again safely with --key '{key}'"))
-        }
-        _ => (Exit::from(failure), format!("{:#}", explained(&context.frontend, failure))),
+    if !failure.leaves_trade_unknown() {
+        let sentence = format!("{:#}", explained(&context.frontend, failure));
+        return Ending::new(Exit::from(failure), before + &sentence).into();
+    }
+    let said = match failure {
+        Failure::Answered { error, .. } => said(error),
+        _ => failure.to_string(),
     };
-    Ending::new(exit, before + &sentence).into()
+    let sentence =
+        format!("it is not known whether the trade happened ({said}); send it again safely with --key '{key}'");
+    Ending::new(Exit::Unknown, before + &sentence).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use bazaar_domain::{ApiError, ErrorKind, TradeFate};
+
+    use super::*;
+
+    #[test]
+    fn only_what_certainly_did_not_happen_is_called_failed() {
+        let answered = |kind, outcome| {
+            let error = ApiError { outcome, ..ApiError::new(kind, "for a test") };
+            Failure::Answered { error, retry_after: None }.leaves_trade_unknown()
+        };
+        assert!(answered(ErrorKind::OutcomeUnknown, Some(TradeFate::Unknown)));
+        for kind in [ErrorKind::NoLeader, ErrorKind::Internal] {
+            assert!(answered(kind, None) && !answered(kind, Some(TradeFate::NotApplied)), "{kind:?}");
+        }
+        assert!(!answered(ErrorKind::InsufficientQuantity, None));
+        for status in [404, 502] {
+            assert!(Failure::Foreign { status, text: "of a proxy".into() }.leaves_trade_unknown());
+        }
+        assert!(Failure::Timeout.leaves_trade_unknown() && Failure::Broken("reset".into()).leaves_trade_unknown());
+        assert!(!Failure::Refused.leaves_trade_unknown());
+        assert!(!Failure::Untrusted("UnknownIssuer".into()).leaves_trade_unknown());
+    }
 }

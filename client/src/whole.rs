@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use bazaar_domain::{ReplicaId, api::Role};
 
-use crate::{admin::Replica, api::Failure};
+use crate::{
+    admin::Replica,
+    api::Failure,
+    exit::{Ending, Exit},
+};
 
 /// How long that may take.
 const WHOLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -23,7 +27,9 @@ pub async fn whole(replicas: &[Replica]) -> Result<ReplicaId> {
     loop {
         match look(replicas).await {
             Ok(leader) => return Ok(leader),
-            Err(why) if Instant::now() >= deadline => bail!("the cluster is not whole: {why}"),
+            Err(why) if Instant::now() >= deadline => {
+                bail!(Ending::new(Exit::Unavailable, format!("the cluster is not whole: {why}")))
+            }
             Err(_) => tokio::time::sleep(LOOK_PAUSE).await,
         }
     }

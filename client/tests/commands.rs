@@ -6,9 +6,11 @@ mod streams;
 
 use std::{
     fs,
+    net::SocketAddr,
     path::Path,
     process::{Output, Stdio},
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
 use bazaar_client::{
@@ -25,6 +27,10 @@ use clap::Parser;
 use fake::Fake;
 use indicatif::ProgressBar;
 use serde_json::Value;
+use tokio::net::TcpSocket;
+
+/// How long a test waits for anything: far longer than it takes, so that only a fault runs into it.
+const WAIT_MAX: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Parser)]
 struct Workload {
@@ -46,13 +52,26 @@ fn command(fake: &Fake, args: &[&str]) -> tokio::process::Command {
     for name in foreign.chain(["NO_COLOR", "CLICOLOR_FORCE"].map(Into::into)) {
         command.env_remove(name);
     }
-    command.env("BAZAAR_URL", fake.url()).args(args).stdin(Stdio::null());
+    // A test that gives up leaves nothing behind.
+    command.env("BAZAAR_URL", fake.url()).args(args).stdin(Stdio::null()).kill_on_drop(true);
     command
+}
+
+async fn in_time<T>(awaited: impl Future<Output = T>) -> T {
+    tokio::time::timeout(WAIT_MAX, awaited).await.expect("it did not come in two minutes")
 }
 
 /// Runs the binary to its end.
 async fn bazaar(fake: &Fake, args: &[&str]) -> Output {
-    command(fake, args).output().await.unwrap()
+    in_time(command(fake, args).output()).await.unwrap()
+}
+
+/// An address at which nothing listens, as long as the socket is kept: nobody else can be given its port.
+fn deaf() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -62,11 +81,17 @@ fn text(bytes: &[u8]) -> String {
 /// Writes a configuration of one replica whose every address is the fake.
 async fn cluster_of_one(fake: &Fake, folder: &Path) -> String {
     let (catalog, service, admin) = (fake.another().await, fake.another().await, fake.another().await);
-    let peers = fake.another().await;
+    write_config(folder, [catalog, service, fake.another().await, admin])
+}
+
+/// Writes a configuration of one replica: the catalog, and the replica's service, peers and admin.
+fn write_config(folder: &Path, [catalog, service, peers, admin]: [SocketAddr; 4]) -> String {
     let text = format!(
         "[catalog]\nservice = \"{catalog}\"\n\
          [[replica]]\nid = 1\nservice = \"{service}\"\npeers = \"{peers}\"\nadmin = \"{admin}\"\n"
     );
+    // As scripts/cluster leaves it behind where it started a cluster.
+    fs::create_dir_all(folder.join("run")).unwrap();
     let path = folder.join("cluster.toml");
     fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
@@ -116,6 +141,16 @@ async fn a_trade_of_unknown_outcome_is_settled_by_a_replay() {
     assert_eq!(report.complaint(), None);
     assert_eq!((report.accepted, report.replayed), (1, 1));
     assert_eq!(fake.books().orders.len(), 1);
+}
+
+#[tokio::test]
+async fn a_trade_that_a_proxy_gave_up_is_settled_by_a_replay() {
+    let fake = Fake::start().await;
+    fake.books().foreign_trades = 2;
+    let report = workload(&fake, &["--requests", "2", "--clients", "1", "--prob", "1"]).await;
+    assert_eq!(report.complaint(), None);
+    assert_eq!((report.accepted, report.replayed), (2, 2));
+    assert_eq!(fake.books().orders.len(), 2);
 }
 
 #[tokio::test]
@@ -264,10 +299,14 @@ async fn a_sweep_measures_every_probability_and_writes_figures_tables_and_charts
 #[tokio::test]
 async fn a_sweep_refuses_a_frontend_whose_cache_is_on_in_the_place_of_one_without() {
     let (fake, other) = (Fake::start().await, Fake::start().await);
-    let flags = ["sweep", "--requests", "10", "--repeats", "1", "--url-uncached", &other.url()];
+    let url = other.url();
+    let flags = ["sweep", "--requests", "10", "--repeats", "1", "--token", "a-token", "--url-uncached", &url];
     let output = bazaar(&fake, &flags).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("--cache-size 0"), "{}", text(&output.stderr));
+    for asked in [&fake, &other] {
+        assert_eq!(asked.books().authorizations.first().unwrap(), "Bearer a-token", "it is for both frontends");
+    }
 }
 
 #[tokio::test]
@@ -280,14 +319,21 @@ async fn a_sweep_in_which_an_order_is_lost_fails_and_shows_no_figures() {
 }
 
 #[tokio::test]
-async fn a_crash_that_the_script_cannot_make_ends_the_clients_and_names_the_script() {
+async fn without_the_script_or_a_cluster_of_it_nothing_is_begun() {
     let fake = Fake::start().await;
     let folder = tempfile::tempdir().unwrap();
     let (config, data) = (cluster_of_one(&fake, folder.path()).await, folder.path().to_str().unwrap());
     let crash = ["crash", "--config", &config, "--data", data, "--script", "/no/such/script"];
     let output = bazaar(&fake, &crash).await;
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("--script"), "{}", text(&output.stderr));
+    let elsewhere = folder.path().join("elsewhere");
+    for command in ["crash", "failover"] {
+        let nowhere = [command, "--config", &config, "--data", elsewhere.to_str().unwrap(), "--script", "/bin/true"];
+        let output = bazaar(&fake, &nowhere).await;
+        assert_eq!(output.status.code(), Some(3));
+        assert!(text(&output.stderr).contains("no cluster was started in"), "{}", text(&output.stderr));
+    }
 }
 
 #[tokio::test]
@@ -295,11 +341,12 @@ async fn crashes_are_survived_by_a_service_that_keeps_its_orders_and_noticed_in_
     let fake = Fake::start().await;
     let folder = tempfile::tempdir().unwrap();
     let (config, data) = (cluster_of_one(&fake, folder.path()).await, folder.path().to_str().unwrap());
-    let crash = ["crash", "--rounds", "1", "--clients", "1", "--prob", "0.01", "--config", &config, "--data", data];
+    let crash = ["crash", "--rounds", "1", "--clients", "1", "--prob", "0.5", "--config", &config, "--data", data];
     // Nothing is killed here: what is judged is what the clients saw, and the comparison.
     let flags = [&crash[..], &["--script", "/bin/true", "--output", "json"]].concat();
     let output = bazaar(&fake, &flags).await;
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(!folder.path().join("crash-acknowledged.jsonl").exists(), "it is of no use after a success");
     let report: CrashReport = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((report.rounds.len(), report.rounds[0].led, report.complaint()), (1, true, None));
     assert!(report.rounds[0].accepted > 0 && report.comparison.ok, "{report:?}");
@@ -331,8 +378,7 @@ async fn errors_are_one_sentence_that_names_the_way_out() {
     let unknown = bazaar(&fake, &["query", "Nobody"]).await;
     assert_eq!(unknown.status.code(), Some(5));
     assert_eq!(text(&unknown.stderr).lines().count(), 1);
-    // Nothing listens on a port that was just given back.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let refused = bazaar(&fake, &["order", "1", "--url", &format!("http://{free}")]).await;
+    let (_kept, nobody) = deaf();
+    let refused = bazaar(&fake, &["order", "1", "--url", &format!("http://{nobody}")]).await;
     assert!(!refused.status.success());
 }

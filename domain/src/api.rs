@@ -178,7 +178,7 @@ impl OrderView {
             quantity: order.quantity,
             price: order.price,
             stock_version: order.stock_version,
-            key: order.key.seen_by(scope),
+            key: order.key.seen_by(scope, order.number),
         }
     }
 }

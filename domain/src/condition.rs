@@ -9,6 +9,11 @@ use crate::{
     words::ReplicaId,
 };
 
+/// A follower that lacks more committed entries than this in its state catches up: far more than one lags under load, and
+/// as many as a learner may lack that is given its vote. Its votes count; but what is promised of a cluster that lost a
+/// replica (orders readable at once, a quick handover) it cannot keep yet, so it is not counted among those that can be lost.
+const LAG_ENTRIES_MAX: u64 = 500;
+
 /// How a cluster is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -41,6 +46,21 @@ pub struct FrontendLook<'a> {
     pub name: &'a str,
     /// Why it is not ready; nothing if it is.
     pub problem: Option<&'a str>,
+    /// Whether trades go through it. Without a catalog a frontend is not ready, since lookups fail, and trades go on.
+    pub takes_trades: bool,
+}
+
+/// What must be mended before a trade can be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Replicas wait with empty data directories, and nobody has founded a cluster of them.
+    Founding,
+    /// Too few replicas vote.
+    Quorum,
+    /// Nobody leads yet, which passes by itself.
+    Leader,
+    /// No frontend passes trades on.
+    Frontend,
 }
 
 /// The decision.
@@ -50,6 +70,8 @@ pub struct Condition {
     pub state: State,
     /// The same with reasons, in one sentence.
     pub sentence: String,
+    /// Why no trade can be taken, if that is so.
+    pub obstacle: Option<Obstacle>,
     /// The last log index of the leader, if there is one.
     pub leader_last: Option<u64>,
 }
@@ -74,7 +96,7 @@ pub fn is_removed(health: &Health, voters: &BTreeSet<ReplicaId>) -> bool {
 pub fn judge(looks: &[Look], catalog: Option<&str>, frontends: &[FrontendLook<'_>]) -> Condition {
     if looks.is_empty() {
         let sentence = "Unknown: no replica was asked yet".to_owned();
-        return Condition { state: State::Unknown, sentence, leader_last: None };
+        return Condition { state: State::Unknown, sentence, obstacle: None, leader_last: None };
     }
     let members = voters(looks);
     let concerns = |look: &&Look| match &look.health {
@@ -85,33 +107,40 @@ pub fn judge(looks: &[Look], catalog: Option<&str>, frontends: &[FrontendLook<'_
     let quorum = members.len() / 2 + 1;
     let voters: Vec<&Health> = looks.iter().filter_map(|look| look.health.as_ref().ok()).filter(is_voter).collect();
     let mut problems: Vec<String> = looks.iter().filter_map(|look| unreachable(look)).collect();
+    if looks.iter().all(|look| is_joining(look)) {
+        let waiting = counted(looks.len() as u64, "replica");
+        let (waits, directories) =
+            if looks.len() == 1 { ("waits", "an empty data directory") } else { ("wait", "empty data directories") };
+        let reason = format!("no cluster is founded yet: {waiting} {waits} with {directories}");
+        return unavailable(Obstacle::Founding, reason, &[]);
+    }
     if voters.len() < quorum {
         problems.extend(looks.iter().filter_map(|look| not_voting(look)));
         let total = members.len();
         let counts =
             format!("no quorum: {} of {} reachable, need {quorum}", voters.len(), counted(total as u64, "replica"));
-        return unavailable(counts, &problems);
+        return unavailable(Obstacle::Quorum, counts, &problems);
     }
     let newest = voters.iter().filter(|health| health.role == Role::Leader).max_by_key(|health| health.term);
     let Some(leader) = newest else {
         let counts = format!("no leader: {} reachable", counted(voters.len() as u64, "voting replica"));
         problems.push("an election takes a fraction of a second, look again".into());
-        return unavailable(counts, &problems);
+        return unavailable(Obstacle::Leader, counts, &problems);
     };
     if !leader.ready {
         problems.push("look again in a second".into());
-        return unavailable(
-            format!("replica {} leads term {} but takes no trades yet", leader.id, leader.term),
-            &problems,
-        );
+        let reason = format!("replica {} leads term {} but takes no trades yet", leader.id, leader.term);
+        return unavailable(Obstacle::Leader, reason, &problems);
     }
-    let working = voters.iter().filter(|health| health.id == leader.id || health.leader == Some(leader.id)).count();
-    problems.extend(looks.iter().filter_map(|look| not_following(look, leader.id)));
+    let follows = |health: &Health| health.leader == Some(leader.id) && missing(health, leader) <= LAG_ENTRIES_MAX;
+    let working = voters.iter().filter(|health| health.id == leader.id || follows(health)).count();
+    problems.extend(looks.iter().filter_map(|look| not_following(look, leader)));
     problems.extend(catalog.map(|reason| format!("catalog: {reason}")));
     let troubled = frontends.iter().filter_map(|row| Some(format!("{}: {}", row.name, row.problem?)));
     problems.extend(troubled);
-    if frontends.iter().all(|frontend| frontend.problem.is_some()) {
-        return unavailable(format!("replica {} leads, but no frontend is ready", leader.id), &problems);
+    if !frontends.iter().any(|frontend| frontend.takes_trades) {
+        let reason = format!("replica {} leads, but no frontend takes trades", leader.id);
+        return unavailable(Obstacle::Frontend, reason, &problems);
     }
     let state = if problems.is_empty() { State::Healthy } else { State::Degraded };
     let since = looks.iter().find(|look| look.id == leader.id).and_then(|look| look.leads_for);
@@ -124,7 +153,7 @@ pub fn judge(looks: &[Look], catalog: Option<&str>, frontends: &[FrontendLook<'_
     if !problems.is_empty() {
         sentence += &format!("; {}", problems.join(", "));
     }
-    Condition { state, sentence, leader_last: Some(leader.last_log_index.unwrap_or(0)) }
+    Condition { state, sentence, obstacle: None, leader_last: Some(leader.last_log_index.unwrap_or(0)) }
 }
 
 /// `1 order`, `2 orders`.
@@ -146,9 +175,19 @@ pub fn spelled(span: Duration) -> String {
     }
 }
 
-fn unavailable(reason: String, problems: &[String]) -> Condition {
+fn unavailable(obstacle: Obstacle, reason: String, problems: &[String]) -> Condition {
     let tail = if problems.is_empty() { String::new() } else { format!("; {}", problems.join(", ")) };
-    Condition { state: State::Unavailable, sentence: format!("Unavailable: {reason}{tail}"), leader_last: None }
+    let sentence = format!("Unavailable: {reason}{tail}");
+    Condition { state: State::Unavailable, sentence, obstacle: Some(obstacle), leader_last: None }
+}
+
+fn is_joining(look: &Look) -> bool {
+    look.health.as_ref().is_ok_and(|health| health.role == Role::Joining)
+}
+
+/// How many entries are committed that this replica has not applied.
+fn missing(health: &Health, leader: &Health) -> u64 {
+    leader.committed.max(health.committed).unwrap_or(0).saturating_sub(health.applied.unwrap_or(0))
 }
 
 fn is_voter(health: &&Health) -> bool {
@@ -164,12 +203,16 @@ fn not_voting(look: &Look) -> Option<String> {
     (!is_voter(&health)).then(|| format!("{}: {}", look.id, role(health)))
 }
 
-fn not_following(look: &Look, leader: ReplicaId) -> Option<String> {
+fn not_following(look: &Look, leader: &Health) -> Option<String> {
     let health = look.health.as_ref().ok()?;
-    if health.id == leader || (health.role == Role::Follower && health.leader == Some(leader)) {
+    if health.id == leader.id {
         return None;
     }
-    Some(format!("{}: {}, does not follow replica {leader} as a voter", look.id, role(health)))
+    if health.role != Role::Follower || health.leader != Some(leader.id) {
+        return Some(format!("{}: {}, does not follow replica {} as a voter", look.id, role(health), leader.id));
+    }
+    let lacks = missing(health, leader);
+    (lacks > LAG_ENTRIES_MAX).then(|| format!("{}: catches up, has yet to apply {lacks} log entries", look.id))
 }
 
 fn role(health: &Health) -> String {
@@ -201,7 +244,7 @@ mod tests {
     }
 
     fn frontend<'a>(name: &'a str, problem: Option<&'a str>) -> FrontendLook<'a> {
-        FrontendLook { name, problem }
+        FrontendLook { name, problem, takes_trades: problem.is_none() }
     }
 
     fn ready() -> [FrontendLook<'static>; 1] {
@@ -316,6 +359,47 @@ mod tests {
         assert_eq!(found.sentence, "Degraded: replica 3 leads term 7; can lose 1 more replica; frontend-2: refused");
         let found = judge(&all, None, &[gone]);
         assert_eq!(found.state, State::Unavailable);
-        assert_eq!(found.sentence, "Unavailable: replica 3 leads, but no frontend is ready; frontend-2: refused");
+        assert_eq!(found.sentence, "Unavailable: replica 3 leads, but no frontend takes trades; frontend-2: refused");
+        assert_eq!(found.obstacle, Some(Obstacle::Frontend));
+    }
+
+    #[test]
+    fn a_dead_catalog_makes_no_frontend_ready_and_trades_go_on() {
+        let all = [follower(1), follower(2), leader()];
+        let waits = FrontendLook { takes_trades: true, ..frontend("frontend", Some("the catalog gives no lease")) };
+        let found = judge(&all, Some("refused"), &[waits]);
+        assert_eq!((found.state, found.obstacle), (State::Degraded, None));
+        assert!(
+            found.sentence.ends_with("catalog: refused, frontend: the catalog gives no lease"),
+            "{}",
+            found.sentence
+        );
+    }
+
+    #[test]
+    fn a_follower_that_applied_far_less_than_is_committed_cannot_stand_in_for_another() {
+        let with = |applied| {
+            let (mut young, mut leader) = (follower(1), leader());
+            leader.health.as_mut().unwrap().committed = Some(8_928);
+            young.health.as_mut().unwrap().applied = Some(applied);
+            let mut second = follower(2);
+            second.health.as_mut().unwrap().applied = Some(8_928);
+            judge(&[young, second, leader], None, &ready())
+        };
+        let found = with(1_031);
+        assert_eq!(found.state, State::Degraded);
+        let expected = "can lose no more replica; 1: catches up, has yet to apply 7897 log entries";
+        assert!(found.sentence.ends_with(expected), "{}", found.sentence);
+        assert_eq!(with(8_928 - LAG_ENTRIES_MAX).state, State::Healthy);
+    }
+
+    #[test]
+    fn a_cluster_that_nobody_founded_is_called_so() {
+        let joining = [1, 2, 3].map(|id| replica(id, Role::Joining, None));
+        let found = judge(&joining, None, &ready());
+        let expected = "Unavailable: no cluster is founded yet: 3 replicas wait with empty data directories";
+        assert_eq!((found.sentence.as_str(), found.obstacle), (expected, Some(Obstacle::Founding)));
+        let found = judge(&[joining[0].clone(), silent(2, "refused"), silent(3, "refused")], None, &ready());
+        assert_eq!(found.obstacle, Some(Obstacle::Quorum), "those that are silent may have a cluster");
     }
 }

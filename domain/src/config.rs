@@ -73,6 +73,8 @@ pub struct FrontendConfig {
     pub connections_max: usize,
     /// Whether the page `/ui` is served.
     pub ui: bool,
+    /// The host by which browsers call this frontend, if a proxy on the same machine stands before it.
+    pub public_name: Option<String>,
 }
 
 impl Default for FrontendConfig {
@@ -90,6 +92,7 @@ impl Default for FrontendConfig {
             queued_trades_max: 65_536,
             connections_max: 20_000,
             ui: true,
+            public_name: None,
         }
     }
 }
@@ -286,7 +289,7 @@ impl ClusterConfig {
     /// # Errors
     /// If it does not parse, or contradicts itself.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let mut config: Self = toml::from_str(text).map_err(|error| ConfigError(error.to_string()))?;
+        let mut config: Self = toml::from_str(text).map_err(|error| unreadable(text, &error))?;
         config.replicas.sort_by_key(|replica| replica.id);
         config.check()?;
         Ok(config)
@@ -363,6 +366,16 @@ impl ClusterConfig {
     }
 }
 
+/// What is wrong and where, in one line: the drawing that TOML makes of it needs several.
+fn unreadable(text: &str, error: &toml::de::Error) -> ConfigError {
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        return ConfigError(error.message().to_owned());
+    };
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|letter| *letter != '\n').count() + 1;
+    ConfigError(format!("line {line}, column {column}: {}", error.message()))
+}
+
 /// `config/stocks.toml`: the stocks of the first start.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -387,7 +400,7 @@ struct StockEntry {
 /// # Errors
 /// If it does not parse, or contradicts itself.
 pub fn parse_stocks(text: &str) -> Result<Vec<Listing>, ConfigError> {
-    let file: StocksFile = toml::from_str(text).map_err(|error| ConfigError(error.to_string()))?;
+    let file: StocksFile = toml::from_str(text).map_err(|error| unreadable(text, &error))?;
     if file.stocks.is_empty() {
         return Err(ConfigError("no [[stock]] is given".into()));
     }

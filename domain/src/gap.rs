@@ -5,6 +5,17 @@ use serde::{Deserialize, Serialize};
 /// When something happened, in milliseconds since 1970, with fractions.
 pub type UnixMs = f64;
 
+/// What a replica writes down when it was elected.
+pub const ELECTED: &str = "elected leader";
+/// Part of what it writes down when it stands for election.
+pub const STANDS: &str = "stands for election";
+/// The beginning of what it writes down when it takes trades.
+pub const TAKES_TRADES: &str = "takes trades";
+/// Part of what it writes down when it finds another replica lost.
+pub const IS_LOST: &str = "is lost";
+/// The beginning of what it writes down when it hands its leadership over.
+pub const HANDS_OVER: &str = "leadership is handed to";
+
 /// Something that a replica wrote down about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -19,17 +30,22 @@ pub struct Event {
 impl Event {
     /// Whether it was elected.
     pub fn is_election(&self) -> bool {
-        self.what == "elected leader"
+        self.what == ELECTED
     }
 
     /// Whether it stood for election, or found the leader lost and did so.
     pub fn is_candidacy(&self) -> bool {
-        self.what.contains("stands for election")
+        self.what.contains(STANDS)
     }
 
     /// Whether it took trades from here on: it had committed and applied an entry of its own term.
     pub fn is_readiness(&self) -> bool {
-        self.what.contains("takes trades")
+        self.what.contains(TAKES_TRADES)
+    }
+
+    /// Whether it says why another replica is to lead: the leader was lost, or hands the leadership over.
+    pub fn is_cause(&self) -> bool {
+        self.what.contains(IS_LOST) || self.what.contains(HANDS_OVER)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Ways to break a rule on purpose, to show that a check would notice.
 //!
-//! A check that has never failed proves nothing. Each mutant switches off one rule of the protocol (`docs/leases.md`
-//! lists them) at the place where the rule lives. Without the feature `mutants` all of this is constant: no build that
-//! people use can be broken this way.
+//! A check that has never failed proves nothing. Each mutant switches off one rule of the protocol at the place where
+//! the rule lives: those with a number are in `docs/leases.md`, the others among the invariants of `ARCHITECTURE.md`.
+//! Without the feature `mutants` all of this is constant: no build that people use can be broken this way.
 
 macro_rules! mutants {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
@@ -77,6 +77,20 @@ mutants! {
     HitWithoutLease = "hit-without-lease",
     /// R11: a read takes the answer of a fetch that began before it did.
     JoinEarlierFetch = "join-earlier-fetch",
+    /// One in a hundred invalidations is not sent, and its ack is not waited for.
+    DropSomeInvalidations = "drop-some-invalidations",
+    /// A replica says that its log is on disk before it is.
+    AnswerBeforeSync = "answer-before-sync",
+    /// Order reads take what the leader has applied, without asking a quorum whether it still leads.
+    SkipReadIndex = "skip-read-index",
+    /// Order numbers are taken from the log index.
+    NumberFromLogIndex = "number-from-log-index",
+    /// Apply decides the trades of an entry in the order of an unordered map.
+    UnorderedApply = "unordered-apply",
+    /// The log position and what was applied up to it are two writes.
+    ApplyInTwoWrites = "apply-in-two-writes",
+    /// A replica that was sent a snapshot does not know the outcomes of the keys before it.
+    SnapshotWithoutOutcomes = "snapshot-without-outcomes",
 }
 
 /// Whether a rule is broken now: never, in builds that people use.

@@ -9,10 +9,9 @@ use crate::{
 
 /// Between a token's name and the client's key. No client can send it, since a key is printable ASCII.
 pub(crate) const SCOPE_END: char = '\u{1f}';
-/// What is shown of a key that is somebody else's begins like this.
+/// What is shown of a key that is somebody else's: this, and its order's number. Nothing of the key goes into it, since
+/// whatever could be computed from a key would let others try guesses.
 const HIDDEN: &str = "hidden:";
-/// Hexadecimal digits behind it: as good as never the same for two keys.
-const HIDDEN_DIGITS: usize = 32;
 
 /// The name of a token: 1 to 32 of `A-Z a-z 0-9 . _ -`. The keys that are sent with the token are its own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -54,17 +53,15 @@ impl IdempotencyKey {
         }
     }
 
-    /// This key, as it is shown to somebody: to its sender as it was sent, to others as a word that tells it from all
-    /// other keys and says nothing else. A key that belongs to no token is shown to all.
+    /// This key of the order with this number, as it is shown to somebody: to its sender as it was sent, to others as a
+    /// word that tells it from the keys of all other orders and says nothing else. A key that belongs to no token is
+    /// shown to all.
     #[must_use]
-    pub fn seen_by(&self, scope: Option<&KeyScope>) -> Self {
+    pub fn seen_by(&self, scope: Option<&KeyScope>, number: u64) -> Self {
         match self.as_str().split_once(SCOPE_END) {
             None => self.clone(),
             Some((owner, key)) if scope.is_some_and(|scope| scope.as_str() == owner) => Self::of_record(key.into()),
-            Some(_) => {
-                let digest = blake3::hash(self.as_str().as_bytes()).to_hex();
-                Self::of_record(format!("{HIDDEN}{}", &digest[..HIDDEN_DIGITS]))
-            }
+            Some(_) => Self::of_record(format!("{HIDDEN}{number}")),
         }
     }
 }
@@ -85,14 +82,15 @@ mod tests {
         for text in ["k", "till-1", longest.as_str()] {
             let (of_till, of_shop) = (key(text).scoped(Some(&till)), key(text).scoped(Some(&shop)));
             assert_ne!(of_till, of_shop);
-            assert_eq!(of_till.seen_by(Some(&till)), key(text));
+            assert_eq!(of_till.seen_by(Some(&till), 7), key(text));
             for stranger in [None, Some(&shop)] {
-                let seen = of_till.seen_by(stranger);
-                assert!(seen.as_str().starts_with(HIDDEN) && IdempotencyKey::new(seen.as_str()).is_ok(), "{seen}");
-                assert_ne!(seen, of_shop.seen_by(None), "still told apart");
+                let seen = of_till.seen_by(stranger, 7);
+                assert!(IdempotencyKey::new(seen.as_str()).is_ok(), "{seen}");
+                assert_eq!(seen.as_str(), "hidden:7", "nothing in it comes from the key");
+                assert_ne!(seen, of_shop.seen_by(None, 8), "still told apart");
             }
         }
-        assert_eq!(key("k").scoped(None).seen_by(Some(&till)), key("k"));
+        assert_eq!(key("k").scoped(None).seen_by(Some(&till), 7), key("k"));
     }
 
     #[test]

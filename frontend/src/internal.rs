@@ -14,10 +14,7 @@ use bazaar_domain::{
     api::Data,
     internal::{InvalidationAck, InvalidationBatch},
 };
-use bazaar_service::{
-    ApiFailure, Record, http,
-    tls::{self, Identity},
-};
+use bazaar_service::{ApiFailure, Record, Tls, http, tls::Identity};
 use serde::Serialize;
 
 use crate::{
@@ -26,11 +23,12 @@ use crate::{
 };
 
 /// The routes of the internal listener.
-pub(crate) fn routes(app: Arc<App>) -> Router {
+pub(crate) fn routes(app: Arc<App>, tls: &Tls) -> Router {
     let pushed = Router::new().route("/invalidation", post(invalidate));
     let dropped = Router::new().route("/invalidation/{name}", post(drop_one)).route("/rm", get(legacy::remove));
-    let routes = tls::only(|who| who == Identity::Catalog, pushed)
-        .merge(tls::only(|who| matches!(who, Identity::Catalog | Identity::Operator), dropped))
+    let routes = tls
+        .only(|who| who == Identity::Catalog, pushed)
+        .merge(tls.only(|who| matches!(who, Identity::Catalog | Identity::Operator), dropped))
         .route("/readyz", get(probes::readyz))
         .with_state(app);
     http::edge(routes.merge(http::liveness()))

@@ -15,12 +15,12 @@ pub mod meters;
 mod streams;
 mod ui;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use bazaar_domain::config::ClusterConfig;
 use bazaar_service::{Auth, Clock, HttpLimits, Tls, ended_early, serve, serve_express, tls::Identity};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 pub use crate::ui::control::Playground;
@@ -28,7 +28,7 @@ use crate::{
     cache_log::CacheLog,
     catalog::Catalog,
     gateway::Gateway,
-    http::{App, Timings, answers::Answers, express::PublicExpress},
+    http::{App, Timings, answers::Answers, express::PublicExpress, sites::Sites},
     lease::LeaseKeeper,
     lookup::Lookups,
     streams::Streams,
@@ -51,15 +51,42 @@ pub struct Listeners {
 /// # Errors
 /// If the cache log cannot be opened, a listener has no address, or the files of TLS do not serve.
 pub async fn run(listeners: Listeners, config: Arc<ClusterConfig>, shutdown: CancellationToken) -> Result<()> {
-    run_in(None, listeners, config, shutdown).await
+    run_with(Options::default(), listeners, config, shutdown).await
 }
 
-/// As [`run`]; in a playground, the page can kill and restart processes.
+/// What is not in the configuration.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The cluster whose processes the page can kill and restart.
+    pub playground: Option<Playground>,
+    /// Streams of orders at a time; more are refused.
+    pub streams_max: usize,
+    /// Pages that are kept current at a time.
+    pub pages_max: usize,
+    /// After this silence a stream of orders shows that it lives; as often it is checked who reads it.
+    pub keep_alive_every: Duration,
+    /// A client of the public listener that takes nothing of its answer for so long is cut off.
+    pub write_stall_max: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            playground: None,
+            streams_max: streams::STREAMS_MAX,
+            pages_max: ui::stream::WATCHERS_MAX,
+            keep_alive_every: streams::KEEP_ALIVE_EVERY,
+            write_stall_max: HttpLimits::default().write_stall_max,
+        }
+    }
+}
+
+/// As [`run`], with these options.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn run_in(
-    playground: Option<Playground>,
+pub async fn run_with(
+    options: Options,
     listeners: Listeners,
     config: Arc<ClusterConfig>,
     shutdown: CancellationToken,
@@ -77,20 +104,29 @@ pub async fn run_in(
     let (gateway, mut gateway_task) = Gateway::start(&config, tls.caller(), clock);
     let internal_address = advertised(&listeners.internal, config.frontend.internal_advertised.as_deref())?;
     let lease = LeaseKeeper::new(Arc::clone(&lookups), tls.caller(), Arc::clone(&config), internal_address);
-    let streams = Arc::new(Streams::new(gateway.clone(), shutdown.clone()));
+    let streams = Arc::new(Streams::new(gateway.clone(), &options, shutdown.clone()));
     let (timings, answers) = (Timings::new(), Answers::new());
     let app = Arc::new(App { lookups, catalog, gateway, streams: Arc::clone(&streams), auth, timings, answers });
 
-    let public_limits = HttpLimits { connections_max: config.frontend.connections_max, ..HttpLimits::default() };
     let limits = HttpLimits::default();
+    let public_limits = HttpLimits {
+        connections_max: config.frontend.connections_max,
+        write_stall_max: options.write_stall_max,
+        ..limits
+    };
     let express = PublicExpress(Arc::clone(&app));
-    // A browser's page cannot bring a token along, and it shows every trade.
-    let has_page = config.frontend.ui && config.auth.is_none();
-    let ui = has_page.then(|| Ui::start(Arc::clone(&app), tls.caller(), &config, playground, shutdown.clone()));
-    let public_routes = http::public_routes(Arc::clone(&app), ui);
+    let (ui, mut ui_task) = match no_page(&config) {
+        Some(why) => (Err(why), None),
+        None => {
+            let (ui, task) = Ui::start(Arc::clone(&app), tls.caller(), &config, &options, shutdown.clone());
+            (Ok(ui), Some(task))
+        }
+    };
+    let sites = Sites::of(&listeners.public, config.frontend.public_name.as_deref());
+    let public_routes = http::public_routes(Arc::clone(&app), ui, sites);
     let public = serve_express(tls.public(listeners.public), express, public_routes, public_limits, shutdown.clone());
     let internal_door = tls.internal(listeners.internal);
-    let internal = serve(internal_door, internal::routes(Arc::clone(&app)), limits, shutdown.clone());
+    let internal = serve(internal_door, internal::routes(Arc::clone(&app), &tls), limits, shutdown.clone());
     let admin = serve(tls.internal(listeners.admin), http::admin_routes(app), limits, shutdown.clone());
     let serving = async {
         let (public, internal, admin, ()) = tokio::join!(public, internal, admin, lease.run(shutdown.clone()));
@@ -102,10 +138,30 @@ pub async fn run_in(
         never = streams.follow() => match never {},
         // Without the gateway every trade would be refused for ever: better the process ends and is started anew.
         ended = ended_early(&mut gateway_task, "the order gateway", &shutdown) => Err(ended),
+        // A page that is open would go on showing what was so, as if it were so still.
+        Some(ended) = page_ended(ui_task.as_mut(), &shutdown) => Err(ended),
     };
     // The last handle went with the routes, unless a connection was cut off; its trades are safe under their keys.
     gateway_task.abort();
+    if let Some(task) = ui_task {
+        task.abort();
+    }
     result
+}
+
+async fn page_ended(task: Option<&mut JoinHandle<()>>, shutdown: &CancellationToken) -> Option<anyhow::Error> {
+    Some(ended_early(task?, "the task behind the page", shutdown).await)
+}
+
+/// Why there is no page, if there is none.
+fn no_page(config: &ClusterConfig) -> Option<&'static str> {
+    if config.auth.is_some() {
+        return Some(
+            "there is no page where tokens are asked for ([auth]): a browser sends none with it, and it shows every \
+             trade; see docs/page.md",
+        );
+    }
+    (!config.frontend.ui).then_some("the page is switched off (frontend.ui = false)")
 }
 
 /// How the catalog reaches the internal listener.

@@ -12,7 +12,7 @@ use bazaar_domain::{
     Address,
     config::{ClusterConfig, ReadConsistency},
 };
-use bazaar_frontend::{Listeners, Playground, run_in};
+use bazaar_frontend::{Listeners, Options, Playground, run_with};
 use bazaar_service::{CommonArgs, bind, start::main_with};
 use clap::Parser;
 
@@ -81,7 +81,8 @@ pub(crate) fn main() -> ExitCode {
             admin: bind(&config.frontend.admin.into(), "the frontend's admin listener", &config).await?,
         };
         tracing::info!(public = %config.frontend.public, "the frontend takes requests");
-        run_in(playground, listeners, Arc::new(config), shutdown).await
+        let options = Options { playground, ..Options::default() };
+        run_with(options, listeners, Arc::new(config), shutdown).await
     })
 }
 
@@ -90,7 +91,7 @@ fn playground(args: &Args, config: &ClusterConfig) -> Result<Option<Playground>>
     let (Some(data), Some(script)) = (&args.playground, &args.playground_script) else { return Ok(None) };
     let public = config.frontend.public;
     anyhow::ensure!(public.ip().is_loopback(), "a playground is for this machine only, and {public} is for others too");
-    Playground::open(script, data, &args.common.config).map(Some)
+    Playground::open(script, data, &args.common.config).map(|playground| Some(playground.of_frontend(args.instance)))
 }
 
 /// The configuration file with what flags and the environment override.

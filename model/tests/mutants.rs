@@ -13,7 +13,7 @@ const STATES_MAX: usize = 3_000_000;
 
 fn search_with(mutant: Mutant) -> Report {
     break_only(Some(mutant));
-    let scenario = named(of_mutant(mutant)).unwrap();
+    let scenario = of_mutant(mutant).and_then(named).unwrap();
     let report = search(&scenario.bounds, Order::Breadth, STATES_MAX);
     break_only(None);
     println!("{} in {}: {} states, {:?}", mutant.name(), scenario.name, report.states, report.elapsed);
@@ -38,7 +38,8 @@ macro_rules! found {
         #[test]
         fn every_mutant_has_its_test() {
             let tested = [$(Mutant::$mutant,)+ Mutant::ReleaseOnlyByAck];
-            let untested: Vec<&Mutant> = Mutant::ALL.iter().filter(|mutant| !tested.contains(mutant)).collect();
+            let is_missing = |mutant: &&Mutant| of_mutant(**mutant).is_some() && !tested.contains(mutant);
+            let untested: Vec<&Mutant> = Mutant::ALL.iter().filter(is_missing).collect();
             assert!(untested.is_empty(), "{untested:?}");
         }
     };

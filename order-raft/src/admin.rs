@@ -1,19 +1,15 @@
 //! The admin listener: looking into Raft, the log and the books; snapshots and transfers by hand.
 
-use std::{sync::Arc, time::Instant};
+use std::{io, sync::Arc, time::Instant};
 
 use axum::{Router, extract::State};
 use bazaar_domain::{
     ErrorKind,
     api::{Data, DigestView, FoundingStep, FoundingView, MemberChange, Members},
-    codec::DecodeError,
     internal::{JoinReply, JoinRequest},
 };
 use bazaar_service::{
-    ApiFailure, Auth, Json, Query, Record,
-    auth::tokens::Permission,
-    describe::Routes,
-    tls::{self, Identity},
+    ApiFailure, Auth, Json, Query, Record, Tls, auth::tokens::Permission, describe::Routes, tls::Identity,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -36,27 +32,30 @@ type Shared = State<Arc<Node>>;
 type Answer = Result<axum::Json<Data<Value>>, ApiFailure>;
 
 /// The routes of the admin listener.
-pub fn routes(node: Arc<Node>, auth: &Auth) -> Router {
+pub fn routes(node: Arc<Node>, tls: &Tls, auth: &Auth) -> Router {
     let changes = Routes::default()
         .post("/admin/snapshot", describe::snapshot(), snapshot)
         .post("/admin/transfer", describe::transfer(), transfer)
         .post("/admin/members", describe::change_members(), change_members)
         .post("/admin/founding", describe::founding_step(), founding_step)
         .wrapped(|routes| auth.guard(|_| Some(Permission::Admin), routes))
-        .wrapped(|routes| tls::only(|who| who == Identity::Operator, routes));
+        .wrapped(|routes| tls.only(|who| who == Identity::Operator, routes));
+    // What the page shows. A frontend has no use for the rest, which holds everything that was ever traded.
     let looks = Routes::default()
         .get("/admin/raft", describe::raft(), raft)
         .get("/admin/log", describe::log(), log)
         .get("/admin/digest", describe::digest(), digest)
+        .wrapped(|routes| tls.only(|who| matches!(who, Identity::Operator | Identity::Frontend), routes));
+    let private_looks = Routes::default()
         .get("/admin/inventory", describe::inventory(), inventory)
         .get("/admin/backup", describe::backup(), backup::serve::backup)
         .get("/admin/members", describe::members(), members)
         .get("/admin/founding", describe::founding(), founding_view)
-        .wrapped(|routes| tls::only(|who| matches!(who, Identity::Operator | Identity::Frontend), routes));
+        .wrapped(|routes| tls.only(|who| who == Identity::Operator, routes));
     let invitations = Routes::default()
         .post("/admin/join", describe::join(), join)
-        .wrapped(|routes| tls::only(|who| matches!(who, Identity::Replica(_)), routes));
-    let routes = changes.merge(looks).merge(invitations).with_state(Arc::clone(&node));
+        .wrapped(|routes| tls.only(|who| matches!(who, Identity::Replica(_)), routes));
+    let routes = changes.merge(looks).merge(private_looks).merge(invitations).with_state(Arc::clone(&node));
     let routes = routes.merge(standing_routes(Arc::clone(&node)));
     routes.with_liveness_and_metrics_of(move || meters::look(&node)).into_router(describe::ADMIN)
 }
@@ -139,18 +138,16 @@ async fn log(State(node): Shared, Query(query): Query<LogQuery>) -> Answer {
         return Err(ApiFailure::invalid(format!("limit is 1 to {LOG_ENTRIES_MAX}")));
     }
     let log = node.log.clone();
-    let entries = tokio::task::spawn_blocking(move || log.entries(query.after, limit)).await;
-    let entries = entries
-        .map_err(std::io::Error::other)
-        .and_then(|result| result)
-        .map_err(|error| ApiFailure::new(ErrorKind::Internal, error.to_string()))?;
-    let failed = |error: DecodeError| ApiFailure::new(ErrorKind::Internal, error.to_string());
-    if query.brief {
-        let shown = entries.iter().map(EntryBrief::of).collect::<Result<Vec<_>, _>>();
-        return data(json!(shown.map_err(failed)?));
-    }
-    let shown = entries.iter().map(EntryView::of).collect::<Result<Vec<_>, _>>();
-    data(json!(shown.map_err(failed)?))
+    let looking = tokio::task::spawn_blocking(move || {
+        if query.brief {
+            return Ok(json!(EntryBrief::list(&log, query.after, limit)?));
+        }
+        let entries = log.entries(query.after, limit)?;
+        let shown = entries.iter().map(EntryView::of).collect::<Result<Vec<_>, _>>();
+        Ok(json!(shown.map_err(io::Error::other)?))
+    });
+    let shown = looking.await.map_err(io::Error::other).and_then(|result: io::Result<Value>| result);
+    data(shown.map_err(|error| ApiFailure::new(ErrorKind::Internal, error.to_string()))?)
 }
 
 #[derive(Deserialize)]

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bazaar_domain::gap::{IS_LOST, STANDS};
 use futures::future::join_all;
 use openraft::{ServerState, async_runtime::watch::WatchReceiver, raft::TransferLeaderRequest};
 use tokio::{net::TcpStream, time::MissedTickBehavior};
@@ -159,7 +160,7 @@ impl Detector {
             let own = metrics.borrow_watched().id;
             let verdict = verdict((last_log_id, own), &answers, leader.voters);
             if verdict == Verdict::Stand {
-                let what = format!("replica {} is lost, {cause}: stands for election", leader.id);
+                let what = format!("replica {} {IS_LOST}, {cause}: {STANDS}", leader.id);
                 self.events.note(EventKind::Election, leader.vote.leader_id.term, what);
                 let request = TransferLeaderRequest::new(leader.vote, own, last_log_id);
                 if self.raft.handle_transfer_leader(request).await.is_err() {

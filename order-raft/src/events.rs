@@ -14,7 +14,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use bazaar_domain::api::{Role, ServiceAddress};
+use bazaar_domain::{
+    api::{Role, ServiceAddress},
+    gap::{ELECTED, STANDS, TAKES_TRADES},
+};
 use bazaar_service::data_dir::write_durably;
 use serde::{Deserialize, Serialize};
 
@@ -181,7 +184,7 @@ impl EventFile {
 pub fn describe(before: &Standing, after: &Standing) -> Vec<(EventKind, String)> {
     let mut events: Vec<(EventKind, String)> = change_of_role(before, after).into_iter().collect();
     if after.own_term_applied && !before.own_term_applied {
-        events.push((EventKind::Election, "takes trades: an entry of its own term is applied".into()));
+        events.push((EventKind::Election, format!("{TAKES_TRADES}: an entry of its own term is applied")));
     }
     if let Some(covers) = after.snapshot.filter(|_| before.snapshot != after.snapshot) {
         events.push((EventKind::Snapshot, format!("has a snapshot that covers the log up to index {}", covers.index)));
@@ -203,8 +206,8 @@ fn change_of_role(before: &Standing, after: &Standing) -> Option<(EventKind, Str
     };
     if before.role != after.role {
         return Some(match (before.role, after.role) {
-            (_, Role::Leader) => (EventKind::Election, "elected leader".into()),
-            (_, Role::Candidate) => (EventKind::Election, "stands for election".into()),
+            (_, Role::Leader) => (EventKind::Election, ELECTED.into()),
+            (_, Role::Candidate) => (EventKind::Election, STANDS.into()),
             (Role::Leader, _) => match after.leader {
                 Some(leader) => (EventKind::StepDown, format!("stepped down: replica {leader} leads")),
                 None => (EventKind::StepDown, "stepped down: it leads no more, and no successor is known yet".into()),

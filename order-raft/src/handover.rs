@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bazaar_domain::{ApiError, ErrorKind, ReplicaId};
+use bazaar_domain::{ApiError, ErrorKind, ReplicaId, gap::HANDS_OVER};
 use openraft::{Instant as _, async_runtime::watch::WatchReceiver};
 
 use crate::{
@@ -100,11 +100,7 @@ impl Node {
         let Some(_under_way) = self.handover.begin(to.replica) else {
             return Err(failed("must wait: another handover is under way"));
         };
-        self.events.note(
-            EventKind::Transfer,
-            report.current_term,
-            format!("leadership is handed to replica {to}: {why}"),
-        );
+        self.events.note(EventKind::Transfer, report.current_term, format!("{HANDS_OVER} replica {to}: {why}"));
         // A voter that lacks entries would refuse; under load it gets them within a few milliseconds.
         let in_step = |report: &RaftMetrics| !report.state.is_leader() || missing(report, to) == Some(0);
         if !self.comes_to_pass(IN_STEP_TIMEOUT, in_step).await {

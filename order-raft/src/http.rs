@@ -16,11 +16,11 @@ use bazaar_domain::{
     limits::{BATCH_TRADES_MAX, INTERNAL_BODY_BYTES_MAX, PAGE_ORDERS_DEFAULT, PAGE_ORDERS_MAX, READS_ORDERS_MAX},
 };
 use bazaar_service::{
-    ApiFailure, Payload, Query, Record, RequestId,
+    ApiFailure, Payload, Query, Record, RequestId, Tls,
     describe::Routes,
     payload::{is_media_type, parse_object},
     remarks,
-    tls::{self, Identity},
+    tls::Identity,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -33,15 +33,15 @@ const READS_MAX: usize = READS_ORDERS_MAX;
 type Shared = State<Arc<Node>>;
 
 /// The routes of the service listener.
-pub fn routes(node: Arc<Node>) -> Router {
+pub fn routes(node: Arc<Node>, tls: &Tls) -> Router {
     let from_frontends = Routes::default()
         .post("/orders", describe::submit_trades(), submit_trades)
         .post("/reads", describe::reads(), reads)
-        .wrapped(|routes| tls::only(|who| who == Identity::Frontend, routes));
+        .wrapped(|routes| tls.only(|who| who == Identity::Frontend, routes));
     let from_catalog = Routes::default()
         .post("/listings", describe::submit_listings(), submit_listings)
         .post("/lease", describe::lease(), lease)
-        .wrapped(|routes| tls::only(|who| who == Identity::Catalog, routes));
+        .wrapped(|routes| tls.only(|who| who == Identity::Catalog, routes));
     let routes = Routes::default()
         .get("/orders", describe::order_page(), order_page)
         .get("/orders/{number}", describe::order(), order)

@@ -26,7 +26,7 @@ use bazaar_service::{
     auth::tokens::Permission,
     http::{edge, liveness_and_metrics},
     serve,
-    tls::{self, Identity as ProcessIdentity},
+    tls::Identity as ProcessIdentity,
 };
 use futures::future::try_join_all;
 use tokio::net::TcpListener;
@@ -77,8 +77,9 @@ pub async fn wait(
     let invited = Router::new().route("/admin/join", post(join));
     let founded = Router::new().route("/admin/founding", post(founding_step));
     let founded = auth.guard(|_| Some(Permission::Admin), founded).route("/admin/founding", get(founding_view));
-    let entrance = tls::only(|who| matches!(who, ProcessIdentity::Replica(_)), invited)
-        .merge(tls::only(|who| who == ProcessIdentity::Operator, founded))
+    let entrance = tls
+        .only(|who| matches!(who, ProcessIdentity::Replica(_)), invited)
+        .merge(tls.only(|who| who == ProcessIdentity::Operator, founded))
         .with_state(Arc::clone(&waiting));
     let admin = standing.clone().merge(entrance);
     let serving =

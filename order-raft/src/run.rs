@@ -106,7 +106,7 @@ pub async fn run(
     let (node, mut tasks) = start(config, data.path(), identity, &work, listeners.peers, &tls).await?;
     tracing::info!(id = node.id, cluster = node.cluster_id, "replica started");
     let serving = async {
-        let (service, admin) = (http::routes(Arc::clone(&node)), admin::routes(Arc::clone(&node), &auth));
+        let (service, admin) = (http::routes(Arc::clone(&node), &tls), admin::routes(Arc::clone(&node), &tls, &auth));
         let service = serve(tls.internal(listeners.service), edge(service), HttpLimits::default(), listen.clone());
         let admin = serve(tls.internal(listeners.admin), edge(admin), HttpLimits::default(), listen.clone());
         try_join_all([service, admin]).await.map(drop).context("the replica cannot serve")

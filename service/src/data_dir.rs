@@ -2,11 +2,11 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::Write,
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 /// Names the kind of process that a directory belongs to, and the format of what is in it.
 const MARKER: &str = "BAZAAR";
@@ -56,8 +56,13 @@ impl DataDir {
     /// If it is no such directory, or a process uses it.
     pub fn look_into(path: &Path, kind: &str, format: u32) -> Result<Self> {
         let shown = path.display();
-        let found = fs::read_to_string(path.join(MARKER))
-            .with_context(|| format!("{shown} is no data directory of the bazaar that can be read"))?;
+        if !path.is_dir() {
+            bail!("there is no folder {shown}");
+        }
+        let found = fs::read_to_string(path.join(MARKER)).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => anyhow!("{shown} is no data directory of the bazaar{}", those_within(path)),
+            _ => anyhow!("{} cannot be read: {error}", path.join(MARKER).display()),
+        })?;
         if found != format!("{kind} format {format}\n") {
             bail!("{shown} is a data directory of '{}', {}", found.trim(), remedy(found.trim(), kind, format));
         }
@@ -73,6 +78,15 @@ impl DataDir {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// The replicas whose directories lie in a folder, for whoever named the folder of all of them.
+fn those_within(path: &Path) -> String {
+    let names = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let names = names.filter_map(|name| name.into_string().ok()).filter(|name| name.starts_with("replica-"));
+    let mut names: Vec<String> = names.collect();
+    names.sort_unstable();
+    if names.is_empty() { String::new() } else { format!("; it holds {}", names.join(", ")) }
 }
 
 /// Why a directory with another marker cannot be used, and what to do.

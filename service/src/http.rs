@@ -27,7 +27,10 @@ use crate::{
 /// Largest header that is taken. The server beneath stops reading at about the same size, but not exactly there.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// Longest request id that is taken over from a client; a longer one is replaced.
-const REQUEST_ID_BYTES_MAX: usize = 128;
+pub(crate) const REQUEST_ID_BYTES_MAX: usize = 128;
+/// Room beyond that for the numbers of others that an id travels on with, hop by hop ([`RequestId::shared_with`]): our
+/// own processes replace no id on its way.
+const SHARED_WITH_BYTES_MAX: usize = 64;
 
 /// The id that follows a request through all hops (`X-Request-Id`): the client's own, or a new UUIDv7.
 #[derive(Debug, Clone)]
@@ -41,9 +44,9 @@ impl RequestId {
         Self(HeaderValue::from_str(text).expect("a UUID is ASCII"))
     }
 
-    /// A client's own id; `None` if it cannot be taken over.
-    pub(crate) fn of(own: &HeaderValue) -> Option<Self> {
-        let fits = !own.is_empty() && own.len() <= REQUEST_ID_BYTES_MAX && own.to_str().is_ok();
+    /// The sender's own id; `None` if it cannot be taken over.
+    pub(crate) fn of(own: &HeaderValue, bytes_max: usize) -> Option<Self> {
+        let fits = !own.is_empty() && own.len() <= bytes_max && own.to_str().is_ok();
         fits.then(|| Self(own.clone()))
     }
 
@@ -80,8 +83,13 @@ pub fn public_edge(routes: Router) -> Router {
 }
 
 fn edge_of(routes: Router, is_public: bool) -> Router {
+    let no_such_path = if is_public {
+        "no such path; GET /docs lists them, and GET /ui shows the cluster, unless it is switched off"
+    } else {
+        "no such path; docs/http.md lists them"
+    };
     routes
-        .fallback(|| async { ApiFailure::new(ErrorKind::NotFound, "no such path; docs/http.md lists them") })
+        .fallback(move || async move { ApiFailure::new(ErrorKind::NotFound, no_such_path) })
         .method_not_allowed_fallback(|| async {
             ApiFailure::new(ErrorKind::MethodNotAllowed, "this path does not take that method")
         })
@@ -102,11 +110,9 @@ pub(crate) fn fault() -> Response {
 
 async fn carry_request_id(mut request: Request, next: Next, is_public: bool) -> Response {
     let header_bytes: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    if header_bytes > HEADER_BYTES_MAX {
-        return ApiFailure::new(ErrorKind::HeaderTooLarge, "the request's header is larger than 64 KiB")
-            .into_response();
-    }
-    let id = request.headers().get(headers::REQUEST_ID).and_then(RequestId::of).unwrap_or_else(RequestId::fresh);
+    let id_bytes_max = REQUEST_ID_BYTES_MAX + if is_public { 0 } else { SHARED_WITH_BYTES_MAX };
+    let own = request.headers().get(headers::REQUEST_ID).and_then(|own| RequestId::of(own, id_bytes_max));
+    let id = own.unwrap_or_else(RequestId::fresh);
     let wants_problem = request
         .headers()
         .get(header::ACCEPT)
@@ -122,7 +128,14 @@ async fn carry_request_id(mut request: Request, next: Next, is_public: bool) -> 
     };
     let origin = Origin::of(id.clone()).within(span.as_ref());
     let (method, target, started) = (request.method().clone(), request.uri().clone(), Instant::now());
-    let mut response = origin.scope(next.run(request).instrument(log_span)).await;
+    let answer = async {
+        if header_bytes > HEADER_BYTES_MAX {
+            let text = "the request's header is larger than 64 KiB";
+            return ApiFailure::new(ErrorKind::HeaderTooLarge, text).into_response();
+        }
+        next.run(request).await
+    };
+    let mut response = origin.scope(answer.instrument(log_span)).await;
     let seen = Seen { is_public, method: method.as_str(), path: target.path(), took: started.elapsed() };
     remark(&origin, &seen, &response);
     finish(span, &id, method.as_str(), target.path(), &response);
@@ -160,10 +173,16 @@ pub fn liveness_and_metrics() -> Router {
 /// The same for a process that has more to measure whenever somebody asks.
 pub fn liveness_and_metrics_of(measure: impl Fn() + Clone + Send + Sync + 'static) -> Router {
     let metrics = async move || {
-        measure();
-        let mut text = metrics_handle().render();
-        process::render(&mut text);
-        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+        // Files are read for it, and the one thread of the runtime must not wait for a disk.
+        let measure = measure.clone();
+        let measured = tokio::task::spawn_blocking(move || {
+            measure();
+            let mut text = metrics_handle().render();
+            process::render(&mut text);
+            text
+        });
+        let text = measured.await.map_err(|error| ApiFailure::new(ErrorKind::Internal, error.to_string()))?;
+        Ok::<_, ApiFailure>(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text))
     };
     liveness().route("/metrics", get(metrics))
 }

@@ -113,11 +113,12 @@ pub async fn serve_express<E: Express>(
                 let server = Server { routes: routes.clone(), limits, shutdown: shutdown.clone() };
                 connections.spawn(serve_connection(stream, door.lock(), express.clone(), server, slot));
             }
-            // Whoever expects TLS could not read a refusal.
-            Err(_) if door.lock().is_some() => {}
             Err(_) => {
                 REFUSED_CONNECTIONS.counter().increment(1);
-                if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
+                // Whoever expects TLS could not read a refusal.
+                if door.lock().is_none()
+                    && let Ok(permit) = Arc::clone(&refusals).try_acquire_owned()
+                {
                     connections.spawn(refuse(stream, permit));
                 }
             }
@@ -181,11 +182,24 @@ async fn serve_connection<E: Express>(
     let _open = Open::count();
     // Without this, Nagle's algorithm and delayed acks together stall small answers for 40 ms.
     let _ = stream.set_nodelay(true);
+    bound_silence(&stream, server.limits.write_stall_max);
     match lock {
         None => serve_stream(stream, express, server).await,
         // On the heap, so that connections without TLS do not carry the room for it.
         Some(lock) => Box::pin(unlock(stream, lock, express, server)).await,
     }
+}
+
+/// Has the system end a connection whose other side acknowledges nothing of what is sent. What is sent may fit into the
+/// socket's buffer, so that no write of ours ever waits; without this, a client whose machine is gone would hold its
+/// place for as long as TCP repeats itself, a quarter of an hour.
+fn bound_silence(stream: &TcpStream, silence_max: Duration) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(silence_max)) {
+        tracing::debug!(%error, "a connection has no bound on its silence");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, silence_max);
 }
 
 async fn unlock<E: Express>(stream: TcpStream, lock: Lock, express: E, mut server: Server) {

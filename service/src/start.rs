@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    io::IsTerminal,
+    io::{IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -173,15 +173,17 @@ async fn upkeep_metrics() {
 }
 
 /// Prints an error with its causes as one line on standard error.
-#[expect(clippy::print_stderr, reason = "the last word of a process goes to the terminal even when logs are off")]
 pub fn print_error(error: &anyhow::Error) {
     let text = format!("{error:#}");
-    eprintln!("error: {}", text.trim().replace('\n', " "));
+    // The last word of a process: nobody is left to hear that it cannot be written.
+    let _ = writeln!(std::io::stderr(), "error: {}", text.trim().replace('\n', " "));
 }
 
 fn cancel_on_signal(shutdown: CancellationToken) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
+    // Its handler stays. It has files read again (`reload`), and must not end a process that has none of them.
+    drop(signal(SignalKind::hangup()).context("SIGHUP cannot be handled")?);
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}

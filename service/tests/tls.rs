@@ -3,10 +3,10 @@
 use std::{fs, time::Duration};
 
 use axum::{Router, routing::get};
-use bazaar_domain::config::TlsConfig;
+use bazaar_domain::{TradeFate, config::TlsConfig};
 use bazaar_service::{
     CallError, HttpLimits, Tls, serve,
-    tls::{Connector, Identity, only},
+    tls::{Connector, Identity},
 };
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
@@ -80,10 +80,10 @@ async fn served(folder: &Folder) -> Served {
     let tls = Tls::load(Some(&folder.config()), Identity::Catalog).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let replicas_only = Router::new().route("/publish", get(|| async { "published" }));
+    let replicas_only = Router::new().route("/publish", get(|| async { "published" }).post(|| async { "published" }));
     let routes = Router::new()
         .route("/look", get(|| async { "seen" }))
-        .merge(only(|who| matches!(who, Identity::Replica(_)), replicas_only));
+        .merge(tls.only(|who| matches!(who, Identity::Replica(_)), replicas_only));
     let stop = CancellationToken::new();
     tokio::spawn(serve(tls.internal(listener), routes, HttpLimits::default(), stop.clone()));
     Served { tls, address, _stop: stop.drop_guard() }
@@ -107,6 +107,10 @@ async fn a_certificate_opens_what_it_is_for_and_nothing_else() {
     assert_eq!(asked(&frontend, &served, "/look").await.unwrap(), (200, "seen".into()));
     let (status, body) = asked(&frontend, &served, "/publish").await.unwrap();
     assert!(status == 403 && body.contains("\"kind\":\"forbidden\""), "{status} {body}");
+    // Whoever sends a change again until it is done must learn that it was not begun.
+    let caller = frontend.caller();
+    let refused = caller.post::<_, ()>(&caller.url(&served.address, "/publish"), &(), PATIENCE, None).await;
+    assert!(matches!(refused, Err(CallError::Answered(error)) if error.outcome == Some(TradeFate::NotApplied)));
     for stranger in ["shop.example", "replica-01.bazaar.internal", "replica-1.bazaar.internal.shop.example"] {
         assert!(asked(&of(stranger), &served, "/look").await.is_err(), "{stranger}");
     }
@@ -185,6 +189,22 @@ async fn a_public_door_asks_for_no_certificate_and_may_show_another() {
 }
 
 #[tokio::test]
+async fn what_is_for_some_processes_only_is_shut_where_nobody_is_asked_who_he_is() {
+    let folder = Folder::new();
+    folder.sign_catalog();
+    let tls = Tls::load(Some(&folder.config()), Identity::Catalog).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let routes = tls.only(|_| true, Router::new().route("/publish", get(|| async { "published" })));
+    let stop = CancellationToken::new();
+    tokio::spawn(serve(tls.public(listener), routes, HttpLimits::default(), stop.clone()));
+    let _stop = stop.drop_guard();
+    let caller = folder.connector(Some(folder.sign("replica-1", &["replica-1.bazaar.internal"]))).caller();
+    let answer = caller.http().get(caller.url(address, "/publish")).timeout(PATIENCE).send().await.unwrap();
+    assert_eq!(answer.status(), 403);
+}
+
+#[tokio::test]
 async fn files_are_replaced_under_open_connections_and_broken_ones_are_not_taken() {
     let folder = Folder::new();
     folder.sign_catalog();
@@ -201,8 +221,16 @@ async fn files_are_replaced_under_open_connections_and_broken_ones_are_not_taken
     served.tls.reload();
     assert_eq!(look().await, 200, "an open connection stays");
     assert!(asked(&connector, &served, "/look").await.is_err(), "a new one sees the new certificate");
-    // With the authority goes whoever it signed.
+    // A pair that is whole, but another process's.
+    let (certificate, key) = folder.sign("frontend", &["frontend.bazaar.internal", "127.0.0.1"]);
+    fs::copy(certificate, folder.file("catalog.pem")).unwrap();
+    fs::copy(key, folder.file("catalog.key")).unwrap();
+    served.tls.reload();
+    assert!(asked(&connector, &served, "/look").await.is_err(), "the pair from before stays");
     folder.sign_catalog();
+    served.tls.reload();
+    assert!(asked(&connector, &served, "/look").await.is_ok(), "what is good again is taken");
+    // With the authority goes whoever it signed.
     let other = Folder::new();
     fs::copy(other.file("authority.pem"), folder.file("authority.pem")).unwrap();
     served.tls.reload();

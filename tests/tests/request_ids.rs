@@ -35,12 +35,13 @@ async fn trade(cluster: &Cluster, id: &str) -> Result<StatusCode> {
 #[tokio::test]
 async fn a_slow_trade_is_found_by_its_id_in_the_log_of_every_hop() -> Result<()> {
     let variables = ["BAZAAR_LOG_FORMAT=json", "BAZAAR_SLOW_REQUEST_MS=200"];
-    let mut cluster = Cluster::prepare("[leases]\nttl_ms = 1500")?;
+    let mut cluster = Cluster::prepare("[leases]\nttl_ms = 5000")?;
     cluster.launch_with(&variables).await?;
     let under: Vec<&str> = ["env"].into_iter().chain(variables).collect();
     cluster.launch_under(&under, Name::Frontend(2), false)?;
     cluster.wait_ready(Name::Frontend(2)).await?;
-    // It has a lease and takes no invalidation: the trade waits for the end of that lease.
+    // It has a lease and takes no invalidation: the trade waits for the end of that lease. That is long, so that enough of
+    // it is left to be slow also where the machine is busy.
     cluster.signal(Name::Frontend(2), "STOP")?;
     assert_eq!(trade(&cluster, "slow-trade").await?, StatusCode::OK);
     let leader = Name::Replica(cluster.leader().await?);

@@ -93,7 +93,8 @@ async fn wait_for(spans: &Spans, trace: &str, wanted: &[(&str, &str)]) -> Result
 async fn one_trade_is_one_trace_over_three_processes() -> Result<()> {
     let (endpoint, spans) = collector().await?;
     let endpoint = format!("OTEL_EXPORTER_OTLP_ENDPOINT={endpoint}");
-    let mut cluster = Cluster::prepare("")?;
+    // Long leases, so that the one which is seen below lasts until the trade also where the machine is busy.
+    let mut cluster = Cluster::prepare("[leases]\nttl_ms = 5000")?;
     // Of requests without a trace none is chosen, so all that arrives is of the one below.
     cluster.launch_with(&[&endpoint, "BAZAAR_TRACE_RATIO=0", "OTEL_BSP_SCHEDULE_DELAY=50"]).await?;
     // Only a frontend with a lease has to be told of a trade.

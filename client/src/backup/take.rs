@@ -24,7 +24,12 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{Context, admin::Replica, api::Failure};
+use crate::{
+    Context,
+    admin::{Replica, configured},
+    api::Failure,
+    exit::{Ending, Exit},
+};
 
 /// How long a replica is looked for that has applied all it knows of: under load each lags for moments.
 const CHOICE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,7 +51,7 @@ pub(super) async fn take(context: &Context, file: &Path, replica: Option<Replica
     let draft = Draft::begin(file)?;
     let caller = context.frontend.caller();
     let replica = match replica {
-        Some(id) => Replica::new(config.replica(id)?, caller),
+        Some(id) => Replica::new(configured(&config, id)?, caller),
         None => choose(&config, caller).await?,
     };
     let answer = replica.backup().await;
@@ -67,11 +72,9 @@ async fn choose(config: &ClusterConfig, caller: &Caller) -> Result<Replica> {
             return Ok(Replica::new(config.replica(id)?, caller));
         }
         if Instant::now() >= deadline {
-            bail!(
-                "{} of {} replicas answer, and none has applied all it knows of; name one with --replica",
-                answered.len(),
-                replicas.len()
-            );
+            let (answered, all) = (answered.len(), replicas.len());
+            let why = "answer, and none has applied all it knows of; name one with --replica";
+            bail!(Ending::new(Exit::Unavailable, format!("{answered} of {all} replicas {why}")));
         }
         sleep(PAUSE).await;
     }

@@ -3,7 +3,10 @@
 use anyhow::{Result, bail};
 use bazaar_domain::StockName;
 
-use crate::api::{Failure, Frontend, explained};
+use crate::{
+    api::{Failure, Frontend, explained},
+    orders::newest,
+};
 
 use super::{BenchArgs, Kind, generator::Scene, wire::Target};
 
@@ -18,7 +21,7 @@ pub async fn scene(frontend: &Frontend, target: &Target, args: &BenchArgs) -> Re
         bail!("no stock is listed; list one at the catalog, or check --url");
     }
     let orders = match args.kind {
-        Kind::Order => last_order(frontend).await.map_err(explain)?,
+        Kind::Order => newest(frontend).await.map_err(explain)?,
         _ => 0,
     };
     if args.kind == Kind::Order && orders == 0 {
@@ -28,22 +31,4 @@ pub async fn scene(frontend: &Frontend, target: &Target, args: &BenchArgs) -> Re
     let token = frontend.access().authorization().map_or(String::new(), |text| format!("authorization: {text}\r\n"));
     let headers = format!("host: {}\r\n{token}", target.authority);
     Ok(Scene { kind: args.kind, headers, stocks, orders, batch_size: args.batch_size, run })
-}
-
-/// The number of the newest order: doubled until there is none behind, then halved.
-async fn last_order(frontend: &Frontend) -> Result<u64, Failure> {
-    let (mut below, mut above) = (0, 1);
-    while has_order_after(frontend, above - 1).await? {
-        below = above;
-        above *= 2;
-    }
-    while above - below > 1 {
-        let middle = below + (above - below) / 2;
-        if has_order_after(frontend, middle - 1).await? { below = middle } else { above = middle }
-    }
-    Ok(below)
-}
-
-async fn has_order_after(frontend: &Frontend, number: u64) -> Result<bool, Failure> {
-    Ok(!frontend.orders(number, 1).await?.data.is_empty())
 }

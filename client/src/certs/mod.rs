@@ -2,6 +2,7 @@
 
 mod files;
 mod issue;
+mod names;
 mod show;
 
 use std::{
@@ -42,7 +43,10 @@ Examples:
 /// Shown below those of `bazaar certs renew`.
 const RENEW_EXAMPLES: &str = "\
 Examples:
-  bazaar certs renew --dir certs";
+  bazaar certs renew --dir certs
+  bazaar certs renew --dir certs --host 10.0.0.4    for this address too
+
+Certificates keep the hosts of the old ones. To drop one, remove the process's .pem before.";
 
 /// Shown below those of `bazaar certs show`.
 const SHOW_EXAMPLES: &str = "\
@@ -64,7 +68,7 @@ pub enum CertsAction {
     /// Make an authority, and a key and a certificate for each process of the configuration and for operators.
     #[command(after_help = INIT_EXAMPLES)]
     Init(IssueArgs),
-    /// Make new keys and certificates under the same authority, over the old ones.
+    /// Make new keys and certificates under the same authority, over the old ones and for the same hosts.
     #[command(after_help = RENEW_EXAMPLES)]
     Renew(IssueArgs),
     /// Show what is in a folder, and until when it is valid.
@@ -101,6 +105,18 @@ struct Subject {
     hosts: BTreeSet<String>,
 }
 
+impl Subject {
+    /// Adds the hosts of the certificate that it has, if it has one: nobody may be left who knows with which flags that
+    /// was made, and a process that is reached by a name which is missing would be trusted by nobody.
+    fn keep_hosts(&mut self, certificate: &Path) -> Result<()> {
+        if certificate.exists() {
+            let own = self.identity.dns_name();
+            self.hosts.extend(names::of_file(certificate)?.into_iter().filter(|name| *name != own));
+        }
+        Ok(())
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -117,12 +133,14 @@ pub fn run(context: &Context, args: &CertsArgs) -> Result<()> {
 fn init(config: &ClusterConfig, args: &IssueArgs) -> Result<Issued> {
     let dir = &args.folder.dir;
     let subjects = subjects(config, &args.hosts);
+    if dir.join(AUTHORITY_KEY).exists() {
+        bail!("{} holds an authority already: 'bazaar certs renew' makes new certificates of it", dir.display());
+    }
     files::make_folder(dir)?;
     let issuer = Issuer::new()?;
     // The first file of all, so that of two who begin at the same time one is refused before anything is written.
-    files::write_new(&dir.join(AUTHORITY_KEY), &issuer.key_pem(), files::PRIVATE).with_context(|| {
-        format!("{} holds an authority already, or cannot be written; 'certs renew' uses it", dir.display())
-    })?;
+    files::write_new(&dir.join(AUTHORITY_KEY), &issuer.key_pem(), files::PRIVATE)
+        .with_context(|| format!("{} holds an authority already, or cannot be written", dir.display()))?;
     files::write_new(&dir.join(AUTHORITY), &issuer.certificate_pem()?, files::PUBLIC)?;
     issue_all(&issuer, dir, &subjects, args.days)?;
     Ok(Issued::new(dir, &subjects, true))
@@ -134,7 +152,10 @@ fn renew(config: &ClusterConfig, args: &IssueArgs) -> Result<Issued> {
     let Ok(pem) = std::fs::read_to_string(&key) else {
         bail!("{} cannot be read; only who has the authority's key can renew, 'certs init' makes one", key.display());
     };
-    let subjects = subjects(config, &args.hosts);
+    let mut subjects = subjects(config, &args.hosts);
+    for subject in &mut subjects {
+        subject.keep_hosts(&certificate_of(dir, subject.identity))?;
+    }
     issue_all(&Issuer::of_key(&pem)?, dir, &subjects, args.days)?;
     Ok(Issued::new(dir, &subjects, false))
 }
@@ -143,9 +164,13 @@ fn issue_all(issuer: &Issuer, dir: &Path, subjects: &[Subject], days: u32) -> Re
     for subject in subjects {
         let (certificate, key) = issuer.issue(subject, days)?;
         files::replace(&dir.join(format!("{}.key", subject.identity)), &key, files::PRIVATE)?;
-        files::replace(&dir.join(format!("{}.pem", subject.identity)), &certificate, files::PUBLIC)?;
+        files::replace(&certificate_of(dir, subject.identity), &certificate, files::PUBLIC)?;
     }
     Ok(())
+}
+
+fn certificate_of(dir: &Path, identity: Identity) -> PathBuf {
+    dir.join(format!("{identity}.pem"))
 }
 
 /// All processes of a configuration, and operators. An address that stands for all of a machine's is no way to reach it.

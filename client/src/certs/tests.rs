@@ -96,6 +96,32 @@ async fn who_keeps_the_authority_trusts_renewed_certificates_and_no_others() {
     assert!(greeting(&stranger, &config).await.is_err());
 }
 
+#[test]
+fn renewed_certificates_keep_the_hosts_of_the_old_ones_and_get_those_that_are_new() {
+    let dir = TempDir::new().unwrap();
+    let config = ClusterConfig::parse(CONFIG).unwrap();
+    let with = |hosts: &[&str]| {
+        let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        IssueArgs { hosts, ..arguments(dir.path()) }
+    };
+    let certs = dir.path().join("certs");
+    let names = |process: &str| {
+        let names = names::of_file(&certs.join(format!("{process}.pem"))).unwrap();
+        names.into_iter().collect::<Vec<_>>().join(" ")
+    };
+    init(&config, &with(&["more.example", "192.0.2.7", "2001:db8::7"])).unwrap();
+    let before = "10.0.0.1 192.0.2.7 2001:db8::7 more.example peers.example replica-1.bazaar.internal";
+    assert_eq!(names("replica-1"), before);
+    renew(&config, &with(&[])).unwrap();
+    assert_eq!(names("replica-1"), before);
+    assert_eq!(names("operator"), "operator.bazaar.internal");
+    renew(&config, &with(&["shop.example"])).unwrap();
+    assert_eq!(names("replica-1"), format!("{before} shop.example"));
+    std::fs::write(certs.join("catalog.pem"), "no certificate").unwrap();
+    let damaged = renew(&config, &with(&[])).unwrap_err();
+    assert!(format!("{damaged:#}").contains("catalog.pem holds no certificate"), "{damaged:#}");
+}
+
 /// Connects to a catalog with these files; returns whom it sees.
 async fn greeting(connector: &Connector, config: &TlsConfig) -> Result<Option<Peer>> {
     let tls = Tls::load(Some(config), Identity::Catalog)?;

@@ -22,6 +22,7 @@ use indicatif::ProgressBar;
 use crate::{
     Context,
     admin::Replica,
+    away::Away,
     check,
     output::{make_folder, write_file},
     script::ScriptArgs,
@@ -44,7 +45,7 @@ const ITERATIONS_MAX: u64 = 1_000_000_000;
 const ROUND_S_MAX: u64 = 300;
 /// How long one request is retried.
 const RETRY_S: u64 = 60;
-/// The file in the cluster's folder that gets every acknowledged order.
+/// The file in the cluster's folder that gets every acknowledged order; kept if something is wrong.
 const RECORDS_FILE: &str = "crash-acknowledged.jsonl";
 
 /// Shown below the arguments.
@@ -53,7 +54,8 @@ Examples:
   bazaar crash                                     five crashes of the cluster in data/, the leader's at least twice
   bazaar crash --rounds 20 --seed 7 --data /tmp/b  others, of the cluster in /tmp/b
 
-The exit code is 0 only if no client saw an error and all databases are equal at the end.";
+The exit code is 0 only if no client saw an error and all databases are equal at the end. Also after Ctrl-C a killed
+replica comes back.";
 
 /// The arguments of `bazaar crash`.
 #[derive(Debug, Clone, Args)]
@@ -85,16 +87,15 @@ pub struct CrashArgs {
 /// If the cluster is not one of the script's or is not whole, a client saw an error, or the databases differ.
 pub async fn run(context: &Context, args: CrashArgs) -> Result<()> {
     args.out.as_deref().map_or(Ok(()), make_folder)?;
+    let script = args.script.of(context.config_path())?;
     let cluster = context.cluster()?;
     let replicas: Vec<Replica> =
         cluster.replicas.iter().map(|replica| Replica::new(replica, context.frontend.caller())).collect();
     let ids: Vec<ReplicaId> = replicas.iter().map(|replica| replica.id).collect();
-    let experiment = Experiment { context, args: &args, replicas, live: terminal::live_line(context.printer.format) };
-    let mut rounds = Vec::new();
-    for victim in victims(args.seed, args.rounds as usize, &ids) {
-        rounds.push(experiment.round(victim, rounds.len() as u64 + 1).await?);
-    }
-    whole(&experiment.replicas).await?;
+    let away = Away::new(script);
+    let live = terminal::live_line(context.printer.format);
+    let experiment = Experiment { context, args: &args, replicas, away, live };
+    let rounds = experiment.away.restoring(experiment.rounds(&ids)).await?;
     experiment.live.set_message("comparing all databases");
     let checks = check::rows(context, Some(&experiment.records()), false).await?;
     experiment.live.finish_and_clear();
@@ -104,17 +105,32 @@ pub async fn run(context: &Context, args: CrashArgs) -> Result<()> {
         write_file(folder, "crash.json", report.to_json())?;
         write_file(folder, "crash.md", report.to_markdown())?;
     }
-    report.complaint().map_or(Ok(()), |complaint| bail!(complaint))
+    if let Some(complaint) = report.complaint() {
+        bail!("{complaint}; what was acknowledged is in {}", experiment.records().display());
+    }
+    // It was only there to be compared.
+    let _ = std::fs::remove_file(experiment.records());
+    Ok(())
 }
 
 struct Experiment<'a> {
     context: &'a Context,
     args: &'a CrashArgs,
     replicas: Vec<Replica>,
+    away: Away,
     live: ProgressBar,
 }
 
 impl Experiment<'_> {
+    async fn rounds(&self, ids: &[ReplicaId]) -> Result<Vec<Round>> {
+        let mut rounds = Vec::new();
+        for victim in victims(self.args.seed, self.args.rounds as usize, ids) {
+            rounds.push(self.round(victim, rounds.len() as u64 + 1).await?);
+        }
+        whole(&self.replicas).await?;
+        Ok(rounds)
+    }
+
     /// Kills one replica while clients run, and brings it back.
     async fn round(&self, victim: Victim, number: u64) -> Result<Round> {
         let leader = whole(&self.replicas).await?;
@@ -150,12 +166,11 @@ impl Experiment<'_> {
 
     /// Returns how long the replica was away: from its death until it had caught up again.
     async fn kill_and_bring_back(&self, replica: ReplicaId) -> Result<Duration> {
-        let script = self.args.script.of(self.context.config_path());
         tokio::time::sleep(BEFORE).await;
         let killed = Instant::now();
-        script.call(&["kill", &replica.to_string()]).await?;
+        self.away.take(replica, "kill", "restart").await?;
         tokio::time::sleep(DOWN).await;
-        script.call(&["restart", &replica.to_string()]).await?;
+        self.away.bring_back(replica).await?;
         whole(&self.replicas).await.context("a killed replica came back, but did not catch up")?;
         let away = killed.elapsed();
         tokio::time::sleep(AFTER).await;
@@ -163,6 +178,6 @@ impl Experiment<'_> {
     }
 
     fn records(&self) -> PathBuf {
-        self.args.script.data.join(RECORDS_FILE)
+        self.away.script().data().join(RECORDS_FILE)
     }
 }

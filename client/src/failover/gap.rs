@@ -10,11 +10,12 @@ pub fn longest_pause(answers: &mut [AnsweredAt]) -> Option<(AnsweredAt, Answered
     pauses.max_by(|one, other| (one.1 - one.0).total_cmp(&(other.1 - other.0)))
 }
 
-/// The value in the middle; of an even count, the higher of the two.
+/// The value in the middle; of an even count, the mean of the two.
 pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+    let upper = *values.get(values.len() / 2)?;
+    Some(if values.len() % 2 == 1 { upper } else { f64::midpoint(values[values.len() / 2 - 1], upper) })
 }
 
 #[cfg(test)]
@@ -30,6 +31,7 @@ mod tests {
     #[test]
     fn the_median_is_the_middle_one() {
         assert_eq!(median([3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median([4.0, 1.0, 2.0, 90.0]), Some(3.0));
         assert_eq!(median([]), None);
     }
 }

@@ -14,6 +14,8 @@ use serde::Serialize;
 use crate::{
     Context,
     admin::Replica,
+    cli::WAIT_S_MAX,
+    exit::{Ending, Exit},
     init::plan::{Late, Plan, plan},
     output::Report,
     terminal,
@@ -27,7 +29,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[command(after_help = "Examples:\n  bazaar init\n  bazaar --config /etc/bazaar/cluster.toml init --wait-s 120")]
 pub struct InitArgs {
     /// How long replicas that do not answer yet are waited for, in seconds.
-    #[arg(long, env = "BAZAAR_INIT_WAIT_S", value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, env = "BAZAAR_INIT_WAIT_S", value_name = "SECONDS", default_value_t = 30,
+          value_parser = clap::value_parser!(u64).range(..=WAIT_S_MAX))]
     wait_s: u64,
 }
 
@@ -77,7 +80,8 @@ pub async fn run(context: &Context, args: InitArgs) -> Result<()> {
             },
         };
         if Instant::now() >= deadline {
-            bail!("no cluster was founded: {why}; start what is missing, and repeat the command");
+            let sentence = format!("no cluster was founded: {why}; start what is missing, and repeat the command");
+            bail!(Ending::new(Exit::Unavailable, sentence));
         }
         if why != told {
             terminal::print_note(&format!("waiting: {why}"));

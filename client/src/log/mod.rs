@@ -13,7 +13,12 @@ use bazaar_order_raft::log_store::view::EntryView;
 use clap::Args;
 use serde::Serialize;
 
-use crate::{Context, admin::Replica, interrupt::until_interrupted, output::Report};
+use crate::{
+    Context,
+    admin::{Replica, configured},
+    interrupt::until_interrupted,
+    output::Report,
+};
 
 /// Most entries that one command shows, and most that are read at a time.
 const ENTRIES_MAX: u64 = 1_000;
@@ -81,7 +86,7 @@ fn candidates(context: &Context, node: Option<ReplicaId>) -> Result<Vec<Replica>
     let config = context.cluster()?;
     let caller = context.frontend.caller();
     Ok(match node {
-        Some(id) => vec![Replica::new(config.replica(id)?, caller)],
+        Some(id) => vec![Replica::new(configured(&config, id)?, caller)],
         None => config.replicas.iter().map(|replica| Replica::new(replica, caller)).collect(),
     })
 }

@@ -25,8 +25,9 @@ impl Report for StoppedReport {
             let standing = if vote.committed { "which led" } else { "not seen to lead" };
             format!("term {}, for replica {}, {standing}", vote.term, vote.voted_for)
         });
-        let mut head = table(&["REPLICA", &or_dash(log.replica.as_ref())], colour);
+        let mut head = table(&["REPLICA", &or_dash(log.replica)], colour);
         for (what, value) in [
+            ("life", or_dash(log.life.map(|life| format!("{life:x}")))),
             ("cluster", or_dash(log.cluster_id.as_ref())),
             ("vote", or_dash(vote)),
             ("first", or_dash(log.first)),

@@ -16,7 +16,7 @@ use crate::{
     api::{Failure, Frontend, explained},
     output::Printer,
     retry::passes_by_itself,
-    terminal::{print_note, write_line},
+    terminal::{print_hint, print_note, write_line},
 };
 
 /// A stream that brings not even a comment for so long is given up.
@@ -45,6 +45,7 @@ pub(super) async fn run(context: &Context, args: &OrdersArgs) -> Result<()> {
         None => newest(frontend).await.map_err(|failure| explained(frontend, &failure))?,
     };
     let mut shown = Shown { args, printer: context.printer, last: after, count: 0 };
+    print_hint(&format!("waiting for orders behind number {after}; Ctrl-C ends it"));
     let mut wait = WAIT_FIRST;
     let mut was_connected = false;
     loop {

@@ -45,7 +45,7 @@ pub(super) async fn read(frontend: &Frontend, args: &OrdersArgs, page_size: usiz
 ///
 /// # Errors
 /// If the orders cannot be read.
-pub(super) async fn newest(frontend: &Frontend) -> Result<u64, Failure> {
+pub(crate) async fn newest(frontend: &Frontend) -> Result<u64, Failure> {
     // Invariant: there is no order behind `above`, and one behind `below`, unless that is 0.
     let (mut below, mut above) = (0, 1);
     while !frontend.orders(above, 1).await?.data.is_empty() {

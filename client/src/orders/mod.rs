@@ -4,6 +4,8 @@ mod events;
 mod follow;
 mod list;
 
+pub(crate) use list::newest;
+
 use anyhow::Result;
 use bazaar_domain::{StockName, api::OrderView, limits::PAGE_ORDERS_MAX};
 use clap::Args;
@@ -31,7 +33,7 @@ that no number is left out. Ctrl-C ends it with exit code 0.";
 #[command(after_help = EXAMPLES)]
 pub struct OrdersArgs {
     /// Show orders behind this number; without this the newest ones, or with --follow those made from now on.
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub after: Option<u64>,
     /// Show at most so many orders [default: 20, or with --follow all].
     #[arg(long, value_name = "ORDERS", value_parser = clap::value_parser!(u64).range(1..=ORDERS_MAX))]

@@ -1,12 +1,12 @@
 //! `bazaar status`: the state of every process, and what the cluster can bear.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 use bazaar_domain::{
-    ReplicaId,
+    ErrorKind, ReplicaId,
     api::{Health, MemberView, Role},
-    condition::{Condition, FrontendLook, Look, State, is_removed, judge, voters},
+    condition::{Condition, FrontendLook, Look, Obstacle, State, is_removed, judge, voters},
     config::ClusterConfig,
 };
 use clap::Args;
@@ -39,7 +39,7 @@ pub struct ReplicaRow {
     pub unreachable: Option<String>,
     /// Whether it takes itself for a voter, and was removed from the cluster.
     pub removed: bool,
-    /// Log entries behind the leader's last.
+    /// Log entries up to the leader's last that it has not applied.
     pub lag_entries: Option<u64>,
     /// For how many milliseconds the leader has had the first of them.
     pub lag_ms: Option<u64>,
@@ -56,6 +56,11 @@ pub struct FrontendRow {
     pub url: String,
     /// Why it is not ready; nothing if it is.
     pub problem: Option<String>,
+    /// Whether trades go through it, also if it is not ready for want of a catalog.
+    pub takes_trades: bool,
+    /// Whether it answers at all.
+    #[serde(skip)]
+    answers: bool,
 }
 
 /// Shown below the arguments.
@@ -89,6 +94,28 @@ pub struct StatusReport {
     pub state: State,
     /// The same with reasons, in one sentence.
     pub sentence: String,
+    /// The processes that do not answer, by the names that scripts/cluster has for them.
+    pub silent: Vec<String>,
+    /// Why no trade can be taken, if that is so.
+    #[serde(skip)]
+    obstacle: Option<Obstacle>,
+}
+
+impl StatusReport {
+    /// What to do so that trades are taken again, or that nothing is missing any more; nothing if nobody knows.
+    fn advice(&self) -> Option<String> {
+        let start = || format!("start what does not answer: {}", self.silent.join(", "));
+        match self.obstacle {
+            Some(Obstacle::Founding) => Some("found a cluster with 'bazaar init'".into()),
+            Some(Obstacle::Leader) => Some("look again in a second".into()),
+            Some(Obstacle::Quorum | Obstacle::Frontend) | None if !self.silent.is_empty() => Some(start()),
+            Some(Obstacle::Quorum) => {
+                Some("too many replicas wait with empty data directories; bring back one that has its own".into())
+            }
+            Some(Obstacle::Frontend) => Some("the frontend looks for the leader, look again in a second".into()),
+            None => None,
+        }
+    }
 }
 
 impl Report for StatusReport {
@@ -105,7 +132,10 @@ impl Report for StatusReport {
             let text = problem.as_deref().map_or("ready".into(), |problem| format!("not ready: {problem}"));
             others.add_row([verdict_cell(name, true), verdict_cell(text, problem.is_none())]);
         }
-        format!("{}\n\n{}\n\n{}", table_text(&replicas), table_text(&others), self.sentence)
+        let report = format!("{}\n\n{}\n\n{}", table_text(&replicas), table_text(&others), self.sentence);
+        // If no trade is taken, this is the error that follows the report.
+        let advice = self.advice().filter(|_| self.state != State::Unavailable);
+        advice.map_or(report.clone(), |advice| format!("{report}\n{advice}"))
     }
 }
 
@@ -143,10 +173,8 @@ pub async fn run(context: &Context, args: StatusArgs) -> Result<()> {
     let report = look(context, &config, &args.frontends).await;
     context.printer.print(&report);
     if report.state == State::Unavailable {
-        bail!(Ending::new(
-            Exit::Unavailable,
-            "the cluster takes no trades now; after a leader's death look again in a second, else start the replicas named above"
-        ));
+        let advice = report.advice().unwrap_or_else(|| "look again in a second".into());
+        bail!(Ending::new(Exit::Unavailable, format!("no trades are taken now; {advice}")));
     }
     Ok(())
 }
@@ -167,12 +195,6 @@ async fn look(context: &Context, config: &ClusterConfig, more_frontends: &[Strin
     healths.extend(join_all(unconfigured.values().map(Replica::health)).await);
     replicas.extend(unconfigured.into_values());
     let members = members(&replicas, &healths).await;
-    let number = healths.iter().flatten().map(|health| health.orders).min().unwrap_or(0);
-    let digests = join_all(replicas.iter().zip(&healths).map(async |(replica, health)| match health {
-        Ok(_) => replica.digest(number).await.ok().map(|view| view.digest),
-        Err(_) => None,
-    }));
-    let digests = digests.await;
     let looks: Vec<Look> = replicas
         .iter()
         .zip(healths)
@@ -182,19 +204,37 @@ async fn look(context: &Context, config: &ClusterConfig, more_frontends: &[Strin
             leads_for: None,
         })
         .collect();
-    let catalog = catalog.err().map(|failure| failure.to_string());
-    let Condition { state, sentence, leader_last } = judge(&looks, catalog.as_deref(), &frontend_looks(&frontends));
     let voters = voters(&looks);
+    let number = digest_number(&looks, &voters);
+    let digests = join_all(replicas.iter().zip(&looks).map(async |(replica, look)| match look.health {
+        Ok(_) => replica.digest(number).await.ok().map(|view| view.digest),
+        Err(_) => None,
+    }));
+    let digests = digests.await;
+    let is_catalog_silent = catalog.as_ref().is_err_and(|failure| failure.status().is_none());
+    let catalog = catalog.err().map(|failure| failure.to_string());
+    let condition = judge(&looks, catalog.as_deref(), &frontend_looks(&frontends));
+    let Condition { state, sentence, obstacle, leader_last } = condition;
+    let replicas_silent = looks.iter().filter(|look| look.health.is_err() && voters.contains(&look.id));
+    let replicas_silent = replicas_silent.map(|look| format!("replica-{}", look.id));
+    let frontends_silent = frontends.iter().filter(|row| !row.answers).map(|row| row.name.clone());
+    let catalog_silent = is_catalog_silent.then(|| "catalog".to_owned());
+    let silent = replicas_silent.chain(catalog_silent).chain(frontends_silent).collect();
     let rows = looks.into_iter().zip(digests).map(|(look, digest)| {
         let removed = look.health.as_ref().is_ok_and(|health| is_removed(health, &voters));
         ReplicaRow { removed, ..row(look, digest, leader_last, &members) }
     });
     let replicas = rows.collect();
-    StatusReport { replicas, digest_number: number, catalog, frontends, state, sentence }
+    StatusReport { replicas, digest_number: number, catalog, frontends, state, sentence, silent, obstacle }
 }
 
 fn frontend_looks(rows: &[FrontendRow]) -> Vec<FrontendLook<'_>> {
-    rows.iter().map(|row| FrontendLook { name: &row.name, problem: row.problem.as_deref() }).collect()
+    let looks = rows.iter().map(|row| FrontendLook {
+        name: &row.name,
+        problem: row.problem.as_deref(),
+        takes_trades: row.takes_trades,
+    });
+    looks.collect()
 }
 
 /// Asks the frontend of the command line, and further ones, whether they are ready.
@@ -202,10 +242,26 @@ async fn frontends(context: &Context, more: &[String]) -> Vec<FrontendRow> {
     let urls = std::iter::once(context.frontend.url()).chain(more.iter().map(String::as_str));
     let rows = urls.enumerate().map(async |(number, url)| {
         let name = if number == 0 { "frontend".into() } else { format!("frontend-{}", number + 1) };
-        let problem = ready(context.frontend.caller(), url).await.err().map(|failure| failure.to_string());
-        FrontendRow { name, url: url.to_owned(), problem }
+        let failure = ready(context.frontend.caller(), url).await.err();
+        FrontendRow {
+            name,
+            url: url.to_owned(),
+            problem: failure.as_ref().map(ToString::to_string),
+            takes_trades: failure.as_ref().is_none_or(lacks_only_the_catalog),
+            answers: failure.as_ref().is_none_or(|failure| failure.status().is_some()),
+        }
     });
     join_all(rows).await
+}
+
+fn lacks_only_the_catalog(failure: &Failure) -> bool {
+    matches!(failure, Failure::Answered { error, .. } if error.kind == ErrorKind::CatalogUnavailable)
+}
+
+/// How many orders all voters have that have any: one that gets its first orders must not hide what the others hold.
+fn digest_number(looks: &[Look], voters: &BTreeSet<ReplicaId>) -> u64 {
+    let voting = looks.iter().filter(|look| voters.contains(&look.id)).filter_map(|look| look.health.as_ref().ok());
+    voting.map(|health| health.orders).filter(|orders| *orders > 0).min().unwrap_or(0)
 }
 
 /// The members as the leader sees them: only it knows for how long each of them has lagged.
@@ -222,8 +278,8 @@ fn row(look: Look, digest: Option<String>, leader_last: Option<u64>, members: &[
         Ok(health) => (Some(health), None),
         Err(reason) => (None, Some(reason)),
     };
-    let last = health.as_ref().map(|health| health.last_log_index.unwrap_or(0));
-    let lag_entries = leader_last.zip(last).map(|(leader, own)| leader.saturating_sub(own));
+    let applied = health.as_ref().map(|health| health.applied.unwrap_or(0));
+    let lag_entries = leader_last.zip(applied).map(|(leader, own)| leader.saturating_sub(own));
     let member = members.iter().rfind(|member| member.id == look.id);
     ReplicaRow {
         id: look.id,
@@ -233,5 +289,46 @@ fn row(look: Look, digest: Option<String>, leader_last: Option<u64>, members: &[
         lag_entries,
         lag_ms: member.and_then(|member| member.lag_ms),
         digest,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(id: ReplicaId, orders: u64) -> Look {
+        let text = serde_json::json!({
+            "id": id, "role": "follower", "leader": 1, "term": 5, "ready": true, "quorum_ack_age_ms": null,
+            "last_log_index": 9, "committed": 9, "applied": 9, "orders": orders,
+        });
+        Look { id, health: Ok(serde_json::from_value(text).unwrap()), leads_for: None }
+    }
+
+    #[test]
+    fn digests_are_compared_over_what_all_voters_hold_that_hold_anything() {
+        let looks = [look(1, 12), look(2, 0), look(3, 10), look(4, 7)];
+        assert_eq!(digest_number(&looks, &[1, 2, 3].into()), 10);
+        assert_eq!(digest_number(&looks[1..2], &[2].into()), 0);
+    }
+
+    #[test]
+    fn what_to_do_is_named_by_what_is_missing() {
+        let report = |obstacle, silent: &[&str]| StatusReport {
+            replicas: Vec::new(),
+            digest_number: 0,
+            catalog: None,
+            frontends: Vec::new(),
+            state: State::Unavailable,
+            sentence: String::new(),
+            silent: silent.iter().map(ToString::to_string).collect(),
+            obstacle,
+        };
+        let advice = |obstacle, silent: &[&str]| report(obstacle, silent).advice();
+        assert_eq!(advice(None, &[]), None);
+        assert_eq!(advice(None, &["catalog"]).unwrap(), "start what does not answer: catalog");
+        assert_eq!(advice(Some(Obstacle::Founding), &["catalog"]).unwrap(), "found a cluster with 'bazaar init'");
+        let missing = advice(Some(Obstacle::Quorum), &["replica-1", "replica-2"]).unwrap();
+        assert_eq!(missing, "start what does not answer: replica-1, replica-2");
+        assert_eq!(advice(Some(Obstacle::Leader), &["replica-3"]).unwrap(), "look again in a second");
     }
 }

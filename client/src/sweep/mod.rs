@@ -24,6 +24,7 @@ use indicatif::ProgressBar;
 use crate::{
     Context,
     api::Frontend,
+    exit::{Ending, Exit},
     output::make_folder,
     terminal,
     workload::{self, WorkloadArgs, report::WorkloadReport},
@@ -114,7 +115,8 @@ pub async fn measure(
     stop: &Arc<AtomicBool>,
     live: &ProgressBar,
 ) -> Result<SweepReport> {
-    let uncached = args.url_uncached.as_deref().map(Frontend::new).transpose()?;
+    let uncached =
+        args.url_uncached.as_deref().map(|url| Frontend::reached_by(cached.access().clone(), url)).transpose()?;
     let frontend = |cache| if cache == Cache::Off { uncached.as_ref().unwrap_or(cached) } else { cached };
     let caches = if uncached.is_some() { &[Cache::On, Cache::Off][..] } else { &[Cache::On] };
     for cache in caches {
@@ -164,7 +166,10 @@ fn workload(args: &SweepArgs, percent: u8, seed: u64) -> WorkloadArgs {
 
 async fn one(frontend: &Frontend, flags: &WorkloadArgs, stop: &Arc<AtomicBool>) -> Result<WorkloadReport> {
     let report = workload::execute(frontend, flags, Arc::clone(stop), ProgressBar::hidden()).await?;
-    ensure!(!stop.load(Ordering::Relaxed), "stopped early; nothing was written");
+    ensure!(
+        !stop.load(Ordering::Relaxed),
+        Ending::new(Exit::Interrupted, "ended before its end; nothing was measured to its end, and nothing is written")
+    );
     match report.complaint() {
         Some(complaint) => bail!(complaint),
         None => Ok(report),

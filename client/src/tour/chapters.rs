@@ -7,17 +7,21 @@ use bazaar_domain::{
 };
 use bazaar_order_raft::log_store::view::EntryView;
 use futures::future::join_all;
+use serde_json::Value;
 
-use super::{Tour, crowd::Crowd};
+use super::Tour;
 use crate::{
     admin::Replica,
     api::explained,
     check::report::CheckReport,
+    crowd::{Crowd, WallClock},
     output::{Report, counted},
     whole::whole,
     workload::record::{Record, RecordFile},
 };
 
+/// Clients that trade while the leader dies.
+const CLIENTS: u64 = 4;
 /// How many the tour buys at a time.
 const BOUGHT: u64 = 3;
 /// Trades that clients make before and after a leader's death, at least.
@@ -88,16 +92,16 @@ impl Tour<'_> {
         self.stage.chapter("3 of 6: the leader dies", what).await?;
         let leader = whole(&self.replicas).await?;
         let position = self.leader_position().await?;
-        let crowd = Crowd::start(&self.context.frontend, self.stock);
+        let crowd = Crowd::start(&self.context.frontend, self.stock, CLIENTS, WallClock::start());
         crowd.more_answers(TRADES_AROUND).await?;
         self.kill(leader).await?;
         crowd.more_answers(TRADES_AROUND).await?;
         let mut seen = crowd.stop().await;
         self.bazaar(&["status"]).await?;
-        let (answered, failed) = (seen.orders.len(), seen.failures.len());
+        let (answered, failed) = (seen.orders.len(), seen.failed);
         let pause = seen.pause_ms().map_or("-".into(), |pause| format!("{pause:.0} ms"));
-        let why = seen.failures.first().map(|why| format!(": {why}")).unwrap_or_default();
-        let errors = counted(failed as u64, "error");
+        let why = seen.first_failure.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        let errors = counted(failed, "error");
         self.promise(
             "a leader's death is a pause, not an error",
             failed == 0,
@@ -218,10 +222,35 @@ async fn find_entry(replica: &Replica, key: &str, mut after: u64) -> Result<Entr
     loop {
         let entries = replica.log(after, ENTRIES_READ_MAX).await?;
         let last = entries.last().context("the log does not hold the trade's entry any more")?.index;
-        let found = entries.into_iter().find(|entry| entry.items.iter().any(|item| item["key"] == key));
+        let found = entries.into_iter().find(|entry| entry.items.iter().any(|item| is_under(&item["key"], key)));
         if let Some(entry) = found {
             return Ok(entry);
         }
         after = last;
+    }
+}
+
+/// Whether the log has a trade under this key of ours: a trade that was sent with a token has the token's name before it.
+fn is_under(kept: &Value, key: &str) -> bool {
+    let before = kept.as_str().and_then(|kept| kept.strip_suffix(key));
+    // What ends the name can stand in no key: a control character.
+    before.is_some_and(|before| before.is_empty() || before.ends_with(char::is_control))
+}
+
+#[cfg(test)]
+mod tests {
+    use bazaar_domain::KeyScope;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_in_the_log_with_and_without_the_token_that_it_was_sent_with() {
+        let (key, other) = (IdempotencyKey::new("tour-1-first").unwrap(), IdempotencyKey::new("1-first").unwrap());
+        let till = KeyScope::new("till-1").unwrap();
+        for scope in [None, Some(&till)] {
+            let kept = json!(key.scoped(scope));
+            assert!(is_under(&kept, key.as_str()) && !is_under(&kept, other.as_str()), "{kept}");
+        }
     }
 }

@@ -3,15 +3,14 @@
 //! broke, whatever happens.
 
 mod chapters;
-mod crowd;
 mod promises;
 mod quorum;
 mod stage;
 
 use std::{
-    collections::BTreeSet,
     io::{IsTerminal, stdin},
-    path::{Path, PathBuf},
+    path::Path,
+    sync::Arc,
     time::Instant,
 };
 
@@ -23,13 +22,12 @@ use tokio::process::Command;
 use crate::{
     Context,
     admin::Replica,
-    api::explained,
+    api::{Failure, explained},
+    away::Away,
     check::report::Row,
     cli::CONFIG_DEFAULT,
     exit::{Ending, Exit},
-    interrupt,
-    script::ClusterScript,
-    terminal::print_note,
+    script::{ClusterScript, ScriptArgs, quoted},
     whole::whole,
     workload::record::Record,
 };
@@ -60,25 +58,21 @@ pub struct TourArgs {
     /// Do not wait for Enter before each chapter.
     #[arg(long, short)]
     yes: bool,
-    /// The script that started the cluster [default: scripts/cluster of this checkout, or of the configuration's].
-    #[arg(long, value_name = "FILE", visible_alias = "cluster-script")]
-    script: Option<PathBuf>,
-    /// The data folder that was given to the script [default: the script's own].
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    /// The cluster that it is done to.
+    #[command(flatten)]
+    script: ScriptArgs,
 }
 
 /// What the chapters work with.
 struct Tour<'a> {
     context: &'a Context,
-    script: ClusterScript,
+    /// What was killed and is not back, and the script.
+    away: Arc<Away>,
     replicas: Vec<Replica>,
     stage: Stage,
     stock: StockName,
     /// Makes the keys of this tour its own.
     token: String,
-    /// Replicas that were killed and are not back.
-    killed: BTreeSet<ReplicaId>,
     /// Orders that were acknowledged.
     acknowledged: Vec<Record>,
     /// What was promised and seen.
@@ -101,12 +95,8 @@ pub async fn run(context: &Context, args: TourArgs) -> Result<()> {
         bail!(Ending::new(Exit::Usage, "nobody can press Enter here; give --yes for a tour without pauses"));
     }
     let mut tour = Tour::prepare(context, args).await?;
-    let told = tokio::select! {
-        told = tour.tell() => told,
-        signal = interrupt::interrupted() => signal.and(Err(interrupted())),
-    };
-    let restored = tour.restore().await;
-    restored.and(told)?;
+    let away = Arc::clone(&tour.away);
+    away.restoring(tour.tell()).await?;
     let report = TourReport::new(tour.promises, began.elapsed());
     tour.stage.say("\n== What was promised, and what was seen");
     context.printer.print(&report);
@@ -114,49 +104,48 @@ pub async fn run(context: &Context, args: TourArgs) -> Result<()> {
     Ok(())
 }
 
-fn interrupted() -> anyhow::Error {
-    Ending::new(Exit::Interrupted, "the tour was ended before its end; every replica that it killed is back").into()
+/// A frontend that is not there is started with its cluster; what another one says stands for itself.
+fn no_stocks(context: &Context, script: &ClusterScript, failure: &Failure) -> anyhow::Error {
+    if *failure != Failure::Refused {
+        return explained(&context.frontend, failure);
+    }
+    let (url, start) = (context.frontend.url(), script.typed(&["start"]));
+    let why = format!("nothing answers at {url}; the tour needs a running cluster, start it with: {start}");
+    Ending::new(Exit::Unavailable, why).into()
 }
 
 impl<'a> Tour<'a> {
     /// Finds the cluster, and makes sure that all of it runs and is the script's.
     async fn prepare(context: &'a Context, args: TourArgs) -> Result<Self> {
+        let script = args.script.of(context.config_path())?;
         let config = context.cluster()?;
         ensure!(
             config.replicas.len() >= REPLICAS_MIN,
             "a tour needs a cluster of {REPLICAS_MIN} replicas, the configuration names {}",
             config.replicas.len()
         );
-        let path = args.script.unwrap_or_else(|| ClusterScript::beside(&context.config_path()));
-        let script = ClusterScript::new(path, args.data, context.config_path());
-        let no_cluster = |error: anyhow::Error| {
-            let start = script.typed(&["start"]);
-            Ending::new(
-                Exit::Unavailable,
-                format!("{error:#}; the tour needs a running cluster, start one with: {start}"),
-            )
-        };
         let listed = context.frontend.stocks().await;
-        let stocks = listed.map_err(|failure| no_cluster(explained(&context.frontend, &failure)))?;
+        let stocks = listed.map_err(|failure| no_stocks(context, &script, &failure))?;
         let most = stocks.iter().max_by_key(|stock| stock.quantity).context("no stock is listed")?;
         ensure!(most.quantity >= QUANTITY_NEEDED, "no stock has {QUANTITY_NEEDED} left to trade; sell some first");
         let replicas: Vec<Replica> =
             config.replicas.iter().map(|replica| Replica::new(replica, context.frontend.caller())).collect();
-        let processes = script.call(&["status"]).await.map_err(no_cluster)?;
-        for Replica { id, .. } in &replicas {
-            let own = |line: &str| line.split_whitespace().take(2).eq([format!("replica-{id}").as_str(), "running"]);
-            let runs = processes.lines().any(own).then_some(());
-            runs.with_context(|| format!("the script runs no replica {id}, see --data")).map_err(no_cluster)?;
+        let names: Vec<String> = replicas.iter().map(|replica| format!("replica-{}", replica.id)).collect();
+        for (replica, runs) in replicas.iter().zip(script.runs(&names).await?) {
+            let (id, data) = (replica.id.to_string(), script.data());
+            let restart = script.typed(&["restart", &id]);
+            let why = format!("replica {id} does not run in {}; see --data, or start it: {restart}", data.display());
+            ensure!(runs, Ending::new(Exit::Unavailable, why));
         }
-        whole(&replicas).await.map_err(no_cluster)?;
+        let complete = whole(&replicas).await;
+        complete.map_err(|why| Ending::new(Exit::Unavailable, format!("{why:#}; look at 'bazaar status'")))?;
         Ok(Self {
             context,
-            script,
+            away: Arc::new(Away::new(script)),
             replicas,
             stage: Stage::new(context.printer, !args.yes),
             stock: most.name,
             token: format!("{:08x}", rand::random::<u32>()),
-            killed: BTreeSet::new(),
             acknowledged: Vec::new(),
             promises: Vec::new(),
         })
@@ -182,9 +171,14 @@ impl<'a> Tour<'a> {
     /// A command of this program as a person would type it.
     fn typed(&self, words: &[&str]) -> String {
         let config = self.context.config_path();
-        let told =
-            if config == Path::new(CONFIG_DEFAULT) { String::new() } else { format!(" --config {}", config.display()) };
-        format!("bazaar {}{told}", words.join(" "))
+        let mut typed: Vec<String> = ["bazaar"].iter().chain(words).map(|word| quoted(word)).collect();
+        if config != Path::new(CONFIG_DEFAULT) {
+            typed.extend(["--config".to_owned(), quoted(&config.to_string_lossy())]);
+        }
+        if !self.context.is_default_url {
+            typed.extend(["--url".to_owned(), quoted(self.context.frontend.url())]);
+        }
+        typed.join(" ")
     }
 
     /// Runs this same program with these words, as a person would type them, and shows what it prints.
@@ -206,6 +200,7 @@ impl<'a> Tour<'a> {
             .args(words)
             .args(["--url", self.context.frontend.url(), "--output", format, "--color", colour, "--config"])
             .arg(self.context.config_path())
+            .envs(self.context.frontend.access().variables())
             // Ctrl-C is for the tour, which ends what it began.
             .process_group(0)
             .kill_on_drop(true)
@@ -218,32 +213,15 @@ impl<'a> Tour<'a> {
 
     /// Kills a replica with the script.
     async fn kill(&mut self, id: ReplicaId) -> Result<()> {
-        // Noted first: who is interrupted while it happens must bring it back too.
-        self.killed.insert(id);
-        self.script(&["kill", &id.to_string()]).await
+        self.stage.command(&self.away.script().typed(&["kill", &id.to_string()]));
+        self.stage.output(&self.away.take(id, "kill", "restart").await?);
+        Ok(())
     }
 
     /// Restarts a replica with the script, which waits until it is ready.
     async fn bring_back(&mut self, id: ReplicaId) -> Result<()> {
-        self.script(&["restart", &id.to_string()]).await?;
-        self.killed.remove(&id);
-        Ok(())
-    }
-
-    async fn script(&self, words: &[&str]) -> Result<()> {
-        self.stage.command(&self.script.typed(words));
-        self.stage.output(&self.script.call(words).await?);
-        Ok(())
-    }
-
-    /// Brings back whatever is still down.
-    async fn restore(&mut self) -> Result<()> {
-        for id in std::mem::take(&mut self.killed) {
-            print_note(&format!("bringing replica {id} back"));
-            let words = ["restart", &id.to_string()];
-            let restarted = self.script.call(&words).await;
-            restarted.with_context(|| format!("replica {id} is down; start it with: {}", self.script.typed(&words)))?;
-        }
+        self.stage.command(&self.away.script().typed(&["restart", &id.to_string()]));
+        self.stage.output(&self.away.bring_back(id).await?);
         Ok(())
     }
 }

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use tokio::sync::mpsc;
 
-use super::interrupted;
 use crate::{
+    exit::{Ending, Exit},
     output::{Format, Printer},
     terminal::{print_line, print_note},
 };
@@ -33,7 +33,7 @@ impl Stage {
         self.say(&format!("\n== {title}\n{what}"));
         let Some(lines) = &mut self.lines else { return Ok(()) };
         print_note("-- press Enter to go on, Ctrl-C to end the tour --");
-        lines.recv().await.ok_or_else(interrupted)
+        lines.recv().await.ok_or_else(|| Ending::new(Exit::Interrupted, "the tour was ended before its end").into())
     }
 
     /// Shows a command as a person would type it.

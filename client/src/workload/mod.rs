@@ -21,11 +21,16 @@ use anyhow::{Result, bail};
 use bazaar_domain::StockName;
 use clap::Args;
 use indicatif::ProgressBar;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
 
 use crate::{
     Context,
     api::{Frontend, explained},
+    cli::WAIT_S_MAX,
+    exit::{Ending, Exit},
     retry::retrying,
     terminal,
 };
@@ -45,7 +50,10 @@ Examples:
   bazaar workload --records acknowledged
 
 It prints latencies for each kind of request, and ends with 'mismatches: 0' if every acknowledged order was found
-again as it was acknowledged.";
+again as it was acknowledged.
+
+SIGTERM and Ctrl-C end it early, and the orders until then are compared: after SIGTERM the exit code is 0 if all is
+well, after Ctrl-C it is 130.";
 
 /// The arguments of `bazaar workload`.
 #[derive(Debug, Clone, Args)]
@@ -64,10 +72,10 @@ pub struct WorkloadArgs {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// No iteration starts later than this, in seconds.
-    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=WAIT_S_MAX))]
     pub deadline_s: u64,
     /// How long one request is retried, in seconds.
-    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=WAIT_S_MAX))]
     pub retry_s: u64,
     /// Append each acknowledged order to this file at once, for check --records.
     #[arg(long, value_name = "FILE")]
@@ -117,12 +125,16 @@ impl Plan {
 /// If anything was lost, differed, went back or failed, or the deadline came first.
 pub async fn run(context: &Context, args: WorkloadArgs) -> Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
-    stop_on_signal(Arc::clone(&stop))?;
+    let is_interrupted = stop_on_signal(Arc::clone(&stop))?;
     let progress = terminal::progress_bar(context.printer.format, args.requests);
     let report = execute(&context.frontend, &args, stop, progress).await?;
     context.printer.print(&report);
     match report.complaint() {
         Some(complaint) => bail!(complaint),
+        // Who sends SIGTERM wants no more of it, and is told by the report; who presses Ctrl-C may stop a script so.
+        None if is_interrupted.load(Ordering::Relaxed) => {
+            bail!(Ending::new(Exit::Interrupted, "ended by Ctrl-C; the orders until then were compared, and are there"))
+        }
         None => Ok(()),
     }
 }
@@ -153,13 +165,15 @@ pub async fn execute(
         records: args.records.as_deref().map(RecordFile::open).transpose()?,
         progress,
     });
-    let clients = (0..args.clients).map(|client| {
+    // They end with this future: whoever gives it up wants no more trades.
+    let mut clients = JoinSet::new();
+    for client in 0..args.clients {
         let share = args.requests / args.clients + u64::from(client < args.requests % args.clients);
         let trader = Trader::new(frontend.clone(), Arc::clone(&plan), args.seed, client);
-        tokio::spawn(trader.run(share))
-    });
+        clients.spawn(trader.run(share));
+    }
     let mut tally = Tally::default();
-    for client in futures::future::join_all(clients).await {
+    while let Some(client) = clients.join_next().await {
         tally.merge(&client?);
     }
     plan.progress.finish_and_clear();
@@ -167,17 +181,20 @@ pub async fn execute(
     Ok(WorkloadReport::new(&tally, args.requests, interrupted, start.elapsed()))
 }
 
-/// The first signal ends the run in good order (orders are still compared), the second one at once.
+/// The first signal ends the run in good order (orders are still compared), the second one at once. Returns what will
+/// tell whether it was Ctrl-C.
 ///
 /// # Errors
 /// If the operating system does not hand signals over.
-pub fn stop_on_signal(stop: Arc<AtomicBool>) -> Result<()> {
+pub fn stop_on_signal(stop: Arc<AtomicBool>) -> Result<Arc<AtomicBool>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let is_interrupted = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&is_interrupted);
     tokio::spawn(async move {
         loop {
             tokio::select! {
-                _ = interrupt.recv() => {}
+                _ = interrupt.recv() => seen.store(true, Ordering::Relaxed),
                 _ = terminate.recv() => {}
             }
             if stop.swap(true, Ordering::Relaxed) {
@@ -186,5 +203,5 @@ pub fn stop_on_signal(stop: Arc<AtomicBool>) -> Result<()> {
             terminal::print_note("stopping early; the orders so far are compared (once more to stop at once)");
         }
     });
-    Ok(())
+    Ok(is_interrupted)
 }

@@ -35,6 +35,10 @@ pub(crate) struct Books {
     pub(crate) refused_trades: u32,
     /// So many of the next trades happen, but are answered with 504.
     pub(crate) unknown_trades: u32,
+    /// So many of the next trades happen, but a proxy answers that it does not reach the frontend.
+    pub(crate) foreign_trades: u32,
+    /// Who asked for the list of stocks, as its header says.
+    pub(crate) authorizations: Vec<String>,
     /// Lookups show this version instead of the real one.
     pub(crate) shown_version: Option<u64>,
     /// How long each lookup takes.
@@ -105,7 +109,13 @@ type Shared = State<Arc<Mutex<Books>>>;
 
 fn error(kind: ErrorKind, retry_after: Option<&'static str>) -> Response {
     let status = StatusCode::from_u16(kind.status()).unwrap();
-    let body = json!({"error": {"code": kind.status(), "message": "as the test wants", "kind": kind}});
+    let mut body = json!({"error": {"code": kind.status(), "message": "as the test wants", "kind": kind}});
+    // Of these kinds only trades are answered here.
+    match kind {
+        ErrorKind::NoLeader | ErrorKind::InsufficientQuantity => body["error"]["outcome"] = "not_applied".into(),
+        ErrorKind::OutcomeUnknown => body["error"]["outcome"] = "unknown".into(),
+        _ => {}
+    }
     let mut response = (status, Json(body)).into_response();
     if let Some(seconds) = retry_after {
         response.headers_mut().insert("retry-after", HeaderValue::from_static(seconds));
@@ -113,8 +123,9 @@ fn error(kind: ErrorKind, retry_after: Option<&'static str>) -> Response {
     response
 }
 
-async fn stocks(State(books): Shared) -> Json<Value> {
-    let books = books.lock().unwrap();
+async fn stocks(State(books): Shared, headers: HeaderMap) -> Json<Value> {
+    let mut books = books.lock().unwrap();
+    books.authorizations.extend(headers.get("authorization").map(|value| value.to_str().unwrap().to_owned()));
     Json(json!({"data": books.stocks.values().collect::<Vec<_>>()}))
 }
 
@@ -159,6 +170,10 @@ async fn trade(State(books): Shared, headers: HeaderMap, Json(body): Json<TradeB
     if books.unknown_trades > 0 {
         books.unknown_trades -= 1;
         return error(ErrorKind::OutcomeUnknown, None);
+    }
+    if books.foreign_trades > 0 {
+        books.foreign_trades -= 1;
+        return (StatusCode::BAD_GATEWAY, "<h1>Bad Gateway</h1>").into_response();
     }
     Json(json!({"data": receipt})).into_response()
 }

@@ -100,6 +100,11 @@ impl Machine {
         self.scout.route().map(|route| route.replica)
     }
 
+    /// Whether the answer to a call would be taken; none is to one whose work was given to another leader.
+    pub fn waits_for(&self, call: CallId) -> bool {
+        self.trades.has(call) || self.reads.has(call)
+    }
+
     /// What happened to trades so far.
     pub fn tally(&self) -> Tally {
         self.trades.tally()

@@ -95,8 +95,8 @@ pub struct Scout {
     next_look_around: Moment,
     /// The term of the newest leader that was confirmed.
     known_term: u64,
-    /// How each replica's last probe ended.
-    sights: BTreeMap<ReplicaId, Result<(), String>>,
+    /// How each replica's last probe ended: with its role, if it told that.
+    sights: BTreeMap<ReplicaId, Result<Option<Role>, String>>,
     next_probe: ProbeId,
     sweeps: u64,
 }
@@ -185,12 +185,12 @@ impl Scout {
             Ok(health) => Ok(health),
             // An error is an answer too: the replica can be reached.
             Err(CallError::Answered(error)) => {
-                self.sights.insert(probe.replica, Ok(()));
+                self.sights.insert(probe.replica, Ok(None));
                 return self.is_no_leader(probe, error.leader, now, effects);
             }
             Err(error) => Err(error.to_string()),
         };
-        self.sights.insert(probe.replica, result.as_ref().map(|_| ()).map_err(Clone::clone));
+        self.sights.insert(probe.replica, result.as_ref().map(|health| Some(health.role)).map_err(Clone::clone));
         match result {
             Ok(health) if health.role == Role::Leader && health.ready => self.is_leader(probe, &health, now),
             Ok(health) => {
@@ -237,8 +237,12 @@ impl Scout {
             .iter()
             .filter_map(|(id, sight)| sight.as_ref().err().map(|why| format!("{id}: {why}")))
             .collect();
+        let joining = self.sights.values().filter(|sight| **sight == Ok(Some(Role::Joining))).count();
         let (kind, found) = if reachable < need {
             (ErrorKind::NoQuorum, format!("need {need}"))
+        } else if joining == all {
+            // A retry would wait for ever.
+            (ErrorKind::NoLeader, "no cluster is founded yet: found one with 'bazaar init'".to_owned())
         } else {
             (ErrorKind::NoLeader, "none takes requests yet, try again".to_owned())
         };

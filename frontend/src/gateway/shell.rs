@@ -91,7 +91,12 @@ fn end_call(span: Option<Span>, leader: ReplicaId, shared: Option<&Origin>, resu
     let failure = result.as_ref().err().map(ToString::to_string);
     if let Some(error) = failure.as_deref().filter(|_| remarks::may_remark()) {
         let request = shared.map(|origin| origin.id.as_str());
-        tracing::info!(request, error, leader, "a request to the order leader failed and is sent again");
+        tracing::info!(
+            request,
+            error,
+            leader,
+            "a request to the order leader failed; what has time left is sent again"
+        );
     }
     let Some(mut span) = span else { return };
     span.set("bazaar.leader", leader.to_string());
@@ -326,6 +331,8 @@ impl Shell {
 
     fn sight(&self, event: &Event) -> Sight {
         match event {
+            // A late answer of an old leader, whose work was taken away from it, tells nothing of the one that leads now.
+            Event::CallDone { call, .. } if !self.machine.waits_for(*call) => Sight::Nothing,
             Event::CallDone { result: Ok(Reply::Decisions(_)), .. } => Sight::Answer,
             Event::CallDone { result: Ok(Reply::Reads(_)), .. } => Sight::Contact,
             Event::ProbeDone { result: Ok(health), .. } if Some(health.id) == self.leader => Sight::Contact,

@@ -6,6 +6,7 @@ mod docs;
 pub(crate) mod express;
 mod orders;
 pub(crate) mod probes;
+pub(crate) mod sites;
 mod stocks;
 mod stream;
 pub(crate) mod trades;
@@ -25,6 +26,7 @@ use bazaar_service::{ApiFailure, Auth, RequestId, auth::tokens::Permission, desc
 use metrics::Histogram;
 use serde::Serialize;
 
+use self::sites::Sites;
 pub(crate) use self::{
     orders::one_order,
     stocks::{ConsistencyQuery, answer_stock, look_up, stock_response},
@@ -96,8 +98,8 @@ impl Drop for Timer<'_> {
     }
 }
 
-/// The routes of the public listener, with the page if it is switched on.
-pub(crate) fn public_routes(app: Arc<App>, ui: Option<Arc<Ui>>) -> Router {
+/// The routes of the public listener, with the page, or why there is none.
+pub(crate) fn public_routes(app: Arc<App>, ui: Result<Arc<Ui>, &'static str>, sites: Sites) -> Router {
     let auth = app.auth.clone();
     let routes = Routes::default()
         .get("/stocks", describe::list(), stocks::list)
@@ -113,17 +115,16 @@ pub(crate) fn public_routes(app: Arc<App>, ui: Option<Arc<Ui>>) -> Router {
         .post("/order", describe::older_trade(), legacy::trade_form)
         .get("/leader", describe::leader(), probes::leader)
         .get("/readyz", describe::readyz(), probes::readyz)
-        .with_state(Arc::clone(&app))
-        .wrapped(|routes| auth.guard(permission, routes));
-    let page = ui.map(ui::routes).unwrap_or_default();
-    let routes = routes.with_liveness().into_router(describe::ABOUT).merge(docs::routes()).merge(page);
-    answers::counted(http::public_edge(routes), app)
+        .with_state(Arc::clone(&app));
+    let routes = routes.with_liveness().into_router(describe::ABOUT).merge(docs::routes());
+    let routes = auth.guard(permission, routes).merge(ui.map_or_else(ui::no_routes, ui::routes));
+    answers::counted(http::public_edge(sites.guard(routes)), app)
 }
 
 /// What a public request needs, if anybody is asked.
 fn permission(request: &Request) -> Option<Permission> {
     match (request.method(), request.uri().path()) {
-        (_, "/readyz") => None,
+        (_, "/livez" | "/readyz") => None,
         (&Method::GET | &Method::HEAD, _) => Some(Permission::Read),
         _ => Some(Permission::Trade),
     }

@@ -26,9 +26,14 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>, request: Request) -> Res
         return Ok("ready\n");
     }
     if app.lookups.waits_for_lease() {
-        return Err(ApiFailure::new(ErrorKind::CatalogUnavailable, "the catalog has given no lease yet"));
+        return Err(ApiFailure::new(
+            ErrorKind::CatalogUnavailable,
+            "the catalog gives no lease; lookups wait for it, and trades go on",
+        ));
     }
-    // Without a lease lookups go past the cache, and are answered if the catalog can.
-    app.catalog.is_ready(&request_id(&request)).await?;
+    // Without a lease lookups go past the cache, and are answered if the catalog can. Whatever its own reason is, the kind
+    // says that only lookups fail.
+    let ready = app.catalog.is_ready(&request_id(&request)).await;
+    ready.map_err(|error| ApiFailure::new(ErrorKind::CatalogUnavailable, error.message))?;
     Ok("ready\n")
 }

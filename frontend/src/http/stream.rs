@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use bazaar_service::{ApiFailure, Query};
+use bazaar_service::{ApiFailure, Query, auth::tokens::Permission};
 use serde::Deserialize;
 
 use super::App;
@@ -28,7 +28,8 @@ pub(super) async fn stream(
     head: HeaderMap,
 ) -> Result<Response, ApiFailure> {
     let after = last_event_id(&head)?.or(query.after);
-    let pieces = app.streams.subscribe(after).await?.into_pieces();
+    let may_read = app.auth.still_permits(&head, Permission::Read);
+    let pieces = app.streams.subscribe(after, may_read).await?.into_pieces();
     let head = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     Ok((head, Body::from_stream(pieces)).into_response())
 }

@@ -7,7 +7,8 @@ use tokio::time::{sleep, timeout};
 
 use super::{Streams, ring::Ring};
 
-/// Shortest time between the end of a look and the next one, however many orders are made.
+/// Shortest time between the end of a look that found nothing more and the next one. A look that filled its page is
+/// followed by the next one at once.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 /// Longest time between two looks while no order comes, unless something hints at one: four reads a second. A frontend
 /// whose cache has a lease hears of every change from the catalog, so the looks only matter without one.

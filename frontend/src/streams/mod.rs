@@ -10,7 +10,7 @@ mod subscription;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bazaar_domain::{
     ApiError, ErrorKind, Order,
@@ -21,11 +21,11 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::ring::Ring;
-pub(crate) use self::subscription::Subscription;
-use crate::{gateway::Gateway, meters};
+pub(crate) use self::subscription::{KEEP_ALIVE_EVERY, Subscription};
+use crate::{Options, gateway::Gateway, meters};
 
 /// Streams at a time; more are refused.
-const STREAMS_MAX: usize = 1_024;
+pub(crate) const STREAMS_MAX: usize = 1_024;
 /// Streams behind the ring that read a page at the same time; the others wait for their turn.
 const PAGE_READS_MAX: usize = 4;
 
@@ -39,6 +39,7 @@ pub(crate) struct Streams {
     news: Notify,
     slots: Arc<Semaphore>,
     page_reads: Semaphore,
+    keep_alive_every: Duration,
     shutdown: CancellationToken,
     open: Gauge,
     sent: Counter,
@@ -46,24 +47,30 @@ pub(crate) struct Streams {
 
 impl Streams {
     /// Streams that read through this gateway, until `shutdown`.
-    pub(crate) fn new(gateway: Gateway, shutdown: CancellationToken) -> Self {
+    pub(crate) fn new(gateway: Gateway, options: &Options, shutdown: CancellationToken) -> Self {
         Self {
             gateway,
             ring: watch::Sender::new(None),
             news: Notify::new(),
-            slots: Arc::new(Semaphore::new(STREAMS_MAX)),
+            slots: Arc::new(Semaphore::new(options.streams_max)),
             page_reads: Semaphore::new(PAGE_READS_MAX),
+            keep_alive_every: options.keep_alive_every,
             shutdown,
             open: meters::STREAMS_OPEN.gauge(),
             sent: meters::STREAM_EVENTS.counter(),
         }
     }
 
-    /// A stream of the orders behind a number; without one, of the orders that are made from now on.
+    /// A stream of the orders behind a number; without one, of the orders that are made from now on. It ends when
+    /// `may_read` does not hold any more.
     ///
     /// # Errors
     /// `overloaded`, or, without a number, why the leader could not be asked.
-    pub(crate) async fn subscribe(self: &Arc<Self>, after: Option<u64>) -> Result<Subscription, ApiError> {
+    pub(crate) async fn subscribe(
+        self: &Arc<Self>,
+        after: Option<u64>,
+        may_read: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Result<Subscription, ApiError> {
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
             return Err(ApiError::new(ErrorKind::Overloaded, "too many streams are open; try again later"));
         };
@@ -71,7 +78,7 @@ impl Streams {
             Some(number) => number,
             None => self.newest().await?,
         };
-        Ok(Subscription::new(Arc::clone(self), after, slot))
+        Ok(Subscription::new(Arc::clone(self), after, Box::new(may_read), slot))
     }
 
     /// Says that an order was made, or is about to be shown: the follower then need not wait for its next look.

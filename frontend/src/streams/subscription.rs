@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::{Stream, stream};
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
 };
 
 /// After this silence a comment shows that the stream lives.
-const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(5);
+pub(crate) const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
 /// Pause after a page that could not be read.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -29,30 +29,44 @@ pub(crate) struct Subscription {
     streams: Arc<Streams>,
     ring: watch::Receiver<Option<Ring>>,
     after: u64,
+    may_read: MayRead,
+    /// When that was asked last.
+    checked: Instant,
     _slot: OwnedSemaphorePermit,
 }
 
+/// Whether whoever began the stream may still read it: a token can be taken away, or expire, and a stream has no end.
+pub(super) type MayRead = Box<dyn Fn() -> bool + Send + Sync>;
+
 impl Subscription {
-    pub(super) fn new(streams: Arc<Streams>, after: u64, slot: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(streams: Arc<Streams>, after: u64, may_read: MayRead, slot: OwnedSemaphorePermit) -> Self {
         let ring = streams.ring.subscribe();
         streams.open.increment(1);
         streams.news.notify_one();
-        Self { streams, ring, after, _slot: slot }
+        Self { streams, ring, after, may_read, checked: Instant::now(), _slot: slot }
     }
 
-    /// What is sent, until the frontend stops.
+    /// What is sent, until the frontend stops or its reader may not read it any more.
     pub(crate) fn into_pieces(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
         stream::unfold(self, async |mut subscription| Some((Ok(subscription.next().await?), subscription)))
     }
 
-    /// The next orders, or a sign of life if there are none for a while; nothing at the stop.
-    pub(super) async fn next(&mut self) -> Option<Bytes> {
+    /// The next orders, or a sign of life if there are none for a while; nothing at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        let keep_alive_every = self.streams.keep_alive_every;
         let shutdown = self.streams.shutdown.clone();
         let piece = tokio::select! {
             biased;
             () = shutdown.cancelled() => return None,
-            piece = timeout(KEEP_ALIVE_EVERY, self.piece()) => piece,
+            piece = timeout(keep_alive_every, self.piece()) => piece,
         };
+        // Under load no silence ever comes, so the time decides and not the sign of life.
+        if self.checked.elapsed() >= keep_alive_every {
+            if !(self.may_read)() {
+                return None;
+            }
+            self.checked = Instant::now();
+        }
         let Ok(piece) = piece else { return Some(KEEP_ALIVE) };
         let Piece { bytes, last, count } = piece?;
         self.after = last;

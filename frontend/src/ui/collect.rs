@@ -8,7 +8,7 @@ use std::{
 
 use bazaar_domain::{
     Address, Moment, ReplicaId,
-    api::{Data, DigestView, Health},
+    api::{Data, DigestView, Health, MemberView},
     condition::{FrontendLook, Look, State, judge},
     config::ClusterConfig,
 };
@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::{
     history::{self, Orders, Seen},
     lanes::LANE_ENTRIES,
-    model::{EntryLook, Inside, ReplicaLook, View},
+    model::{EntryLook, Inside, ReplicaLook, View, newest_leader, votes},
     traffic::{Counters, Meter},
 };
 use crate::{gateway::outages::Outage, http::App};
@@ -38,6 +38,12 @@ const EVENTS_KEPT_MAX: usize = 200;
 pub(crate) struct Place {
     service: String,
     admin: String,
+}
+
+impl Place {
+    fn of(member: &MemberView) -> Self {
+        Self { service: member.service.clone(), admin: member.admin.clone() }
+    }
 }
 
 /// What is remembered of a replica from one look to the next: the page goes on showing it when the replica is gone.
@@ -78,8 +84,8 @@ impl Collector {
     pub(crate) async fn look(&mut self) -> View {
         let healths = join_all(self.places.iter().map(|(id, place)| self.health(*id, place)));
         let (healths, catalog, frontend) = join3(healths, self.catalog(), self.frontend()).await;
-        let digest_number = healths.iter().filter_map(|(_, health, _)| health.as_ref().ok()).map(|h| h.orders).min();
-        let digest_number = digest_number.unwrap_or(0);
+        let voters = healths.iter().filter_map(|(_, health, _)| health.as_ref().ok()).filter(|health| votes(health));
+        let digest_number = voters.map(|health| health.orders).min().unwrap_or(0);
         let mut replicas = join_all(healths.into_iter().map(|seen| self.inside(seen, digest_number))).await;
         self.remember(&replicas);
         lag(&mut replicas);
@@ -88,7 +94,7 @@ impl Collector {
         let failovers = history::failovers(&events, &self.seen(), orders(&replicas, digest_number));
         let looks: Vec<Look> = replicas.iter().map(|replica| replica.look(at_unix_ms)).collect();
         let steady: Vec<Look> = looks.iter().map(|look| Look { leads_for: None, ..look.clone() }).collect();
-        let own = [FrontendLook { name: "frontend", problem: frontend.as_deref() }];
+        let own = [FrontendLook { name: "frontend", problem: frontend.as_deref(), takes_trades: frontend.is_none() }];
         let judged = |looks: &[Look]| judge(looks, catalog.as_ref().err().map(String::as_str), &own);
         View {
             at_unix_ms,
@@ -189,12 +195,15 @@ impl Collector {
         for replica in replicas {
             let members = replica.inside.as_ref().map_or(&[][..], |inside| &inside.membership.members);
             for member in members {
-                let place = || Place { service: member.service.clone(), admin: member.admin.clone() };
-                self.places.entry(member.id).or_insert_with(place);
+                self.places.entry(member.id).or_insert_with(|| Place::of(member));
             }
             let memory = Memory { inside: replica.inside.clone(), entries: replica.entries.clone() };
             self.memory.insert(replica.id, memory);
         }
+        // Others' knowledge may be old: they can add an address, and only the leader can change one.
+        let known = newest_leader(replicas).and_then(|leader| leader.inside.as_ref());
+        let members = known.map_or(&[][..], |inside| &inside.membership.members);
+        self.places.extend(members.iter().map(|member| (member.id, Place::of(member))));
     }
 
     /// What the gateway saw, by the wall clock.
@@ -241,9 +250,7 @@ fn put_entries(known: &mut BTreeMap<u64, EntryLook>, after: Option<u64>, entries
 
 /// Fills in how far the followers are behind: only the leader knows for how long.
 fn lag(replicas: &mut [ReplicaLook]) {
-    let Some(leader) = replicas.iter().filter(|replica| replica.leads()).max_by_key(|replica| replica.term()) else {
-        return;
-    };
+    let Some(leader) = newest_leader(replicas) else { return };
     let Some(last) = leader.health.as_ref().ok().and_then(|health| health.last_log_index) else { return };
     let leader_id = leader.id;
     let times: BTreeMap<ReplicaId, Option<u64>> = leader
@@ -258,11 +265,11 @@ fn lag(replicas: &mut [ReplicaLook]) {
     }
 }
 
-/// What is known of the orders: how many the leader holds, and whether all that answer agree.
+/// What is known of the orders: how many the leader holds, and whether all voters that answer agree.
 fn orders(replicas: &[ReplicaLook], number: u64) -> Orders {
-    let leader = replicas.iter().find(|replica| replica.leads());
+    let leader = newest_leader(replicas);
     let digests: Vec<Option<&str>> =
-        replicas.iter().filter(|replica| replica.is_reachable()).map(|replica| replica.digest.as_deref()).collect();
+        replicas.iter().filter(|replica| replica.votes()).map(|replica| replica.digest.as_deref()).collect();
     let is_agreed =
         digests.first().is_some_and(|first| first.is_some() && digests.iter().all(|digest| digest == first));
     Orders {
@@ -283,6 +290,8 @@ pub(crate) fn is_eventful(view: &View) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use bazaar_domain::api::Role;
+
     use super::*;
     use crate::ui::fixtures::{entries, replica};
 
@@ -316,5 +325,21 @@ mod tests {
         assert_eq!(agreed(&[with(1, Some("a")), with(2, Some("b"))]), None);
         assert_eq!(agreed(&[with(1, Some("a")), with(2, None)]), None);
         assert_eq!(agreed(&[]), None);
+        let mut joining = with(3, None);
+        joining.health.as_mut().unwrap().role = Role::Learner;
+        assert_eq!(agreed(&[with(1, Some("a")), with(2, Some("a")), joining]), Some((9, 2)));
+    }
+
+    #[test]
+    fn of_two_that_say_they_lead_the_one_of_the_newest_term_counts() {
+        let leading = |id, term, held| {
+            let mut look = replica(id);
+            let health = look.health.as_mut().unwrap();
+            (health.role, health.ready, health.term, health.orders) = (Role::Leader, true, term, held);
+            look
+        };
+        let replicas = [leading(1, 7, 90), leading(2, 8, 100)];
+        assert_eq!(newest_leader(&replicas).map(|leader| leader.id), Some(2));
+        assert_eq!(orders(&replicas, 9).held, Some(100));
     }
 }

@@ -12,17 +12,24 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use axum::{
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bazaar_domain::ErrorKind;
 use bazaar_service::{ApiFailure, Json};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::{process::Command, sync::Mutex};
+use tokio::{
+    process::Command,
+    sync::{Mutex, OwnedMutexGuard},
+    time::timeout,
+};
 
 use super::Ui;
-use crate::http::json as answered;
+use crate::http::{
+    json as answered,
+    sites::{is_loopback, origin, text},
+};
 
 const CONTROL_BODY_BYTES_MAX: usize = 1_024;
 /// The file in the cluster's folder that holds the token.
@@ -31,7 +38,7 @@ const TOKEN_FILE: &str = "playground-token";
 const TOKEN_BYTES_MIN: usize = 32;
 /// How long a command may take: a restart waits until the process is ready.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(70);
-const TOKEN_HEADER: &str = "x-playground-token";
+const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-playground-token");
 
 /// A cluster that people may break.
 #[derive(Debug, Clone)]
@@ -40,6 +47,8 @@ pub struct Playground {
     data: PathBuf,
     config: PathBuf,
     token: String,
+    /// What the script calls this process.
+    own_name: String,
 }
 
 impl Playground {
@@ -53,7 +62,28 @@ impl Playground {
         let token = token.trim().to_owned();
         ensure!(token.len() >= TOKEN_BYTES_MIN, "{} has fewer than {TOKEN_BYTES_MIN} characters", file.display());
         let config = config.canonicalize().with_context(|| format!("{} cannot be found", config.display()))?;
-        Ok(Self { script: script.to_owned(), data: data.to_owned(), config, token })
+        let own_name = "frontend".to_owned();
+        Ok(Self { script: script.to_owned(), data: data.to_owned(), config, token, own_name })
+    }
+
+    /// The same, for one of several frontends of the cluster.
+    #[must_use]
+    pub fn of_frontend(self, instance: u16) -> Self {
+        let own_name = if instance == 1 { "frontend".to_owned() } else { format!("frontend-{instance}") };
+        Self { own_name, ..self }
+    }
+
+    fn is_own(&self, name: &str) -> bool {
+        name == self.own_name || (name == "frontend-1" && self.own_name == "frontend")
+    }
+
+    fn command(&self, body: &ControlBody) -> Command {
+        // A session of its own: what it starts must outlive this process.
+        let mut command = Command::new("setsid");
+        command.arg(&self.script).args([body.verb.as_str(), &body.name]);
+        command.arg("--data").arg(&self.data).arg("--config").arg(&self.config);
+        command.stdin(Stdio::null());
+        command
     }
 }
 
@@ -61,7 +91,9 @@ impl Playground {
 #[derive(Debug)]
 pub(crate) struct Control {
     playground: Playground,
-    turn: Mutex<()>,
+    /// Held by the task that waits for the command, and not by the request: a browser that goes away ends its request,
+    /// and the command goes on.
+    turn: Arc<Mutex<()>>,
 }
 
 /// What may be done.
@@ -110,37 +142,25 @@ pub(super) async fn control(
     }
     match body {
         Err(failure) => failure.into_response(),
-        Ok(Json(body)) => control.run(&body).await.unwrap_or_else(IntoResponse::into_response),
+        Ok(Json(body)) => control.run(body).await.unwrap_or_else(IntoResponse::into_response),
     }
 }
 
 fn forbidden(why: &str) -> Response {
-    let error = json!({ "error": { "code": 403, "message": why, "kind": "forbidden" } });
-    answered(StatusCode::FORBIDDEN, &error)
+    ApiFailure::new(ErrorKind::Forbidden, why).into_response()
 }
 
 /// Whether a request may do anything: it has the token, and comes from a page of this very listener on this machine. A
 /// page from elsewhere that a browser was lured to has neither.
 fn admit(headers: &HeaderMap, token: &str) -> Result<(), &'static str> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let host = text(header::HOST.as_str()).filter(|host| is_loopback(host)).ok_or("only this machine may do that")?;
-    let origin = text(header::ORIGIN.as_str()).and_then(|origin| origin.split_once("://"));
-    if !origin.is_some_and(|(scheme, from)| matches!(scheme, "http" | "https") && from == host) {
+    let host = text(headers, &header::HOST).filter(|host| is_loopback(host)).ok_or("only this machine may do that")?;
+    if origin(headers) != Some(host) {
         return Err("the request comes from another page");
     }
-    if !is_same(text(TOKEN_HEADER).unwrap_or_default(), token) {
+    if !is_same(text(headers, &TOKEN_HEADER).unwrap_or_default(), token) {
         return Err("the token is missing or wrong; open the address that scripts/cluster printed");
     }
     Ok(())
-}
-
-fn is_loopback(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Compares in a time that does not depend on where the texts differ.
@@ -159,49 +179,54 @@ fn is_process(name: &str) -> bool {
 
 impl Control {
     pub(crate) fn new(playground: Playground) -> Self {
-        Self { playground, turn: Mutex::new(()) }
+        Self { playground, turn: Arc::default() }
     }
 
-    async fn run(&self, body: &ControlBody) -> Result<Response, ApiFailure> {
+    async fn run(&self, body: ControlBody) -> Result<Response, ApiFailure> {
         if !is_process(&body.name) {
             return Err(ApiFailure::invalid("the name is a replica's number, leader, catalog or frontend"));
         }
         if body.is_frontend() && matches!(body.verb, Verb::Pause | Verb::Resume) {
             return Err(ApiFailure::invalid("a paused frontend could not be resumed from its own page"));
         }
-        let Ok(_turn) = self.turn.try_lock() else {
+        let Ok(turn) = Arc::clone(&self.turn).try_lock_owned() else {
             return Err(ApiFailure::new(ErrorKind::Overloaded, "another command is at work; try again"));
         };
-        let said = if body.is_frontend() { self.detach(body)? } else { self.wait(body).await? };
+        let said = if self.playground.is_own(&body.name) {
+            self.detach(&body, turn)?
+        } else {
+            let command = self.playground.command(&body);
+            let waiting = tokio::spawn(async move {
+                let _turn = turn;
+                finished(command).await
+            });
+            waiting.await.map_err(|error| failed(&error.to_string()))??
+        };
         Ok(answered(StatusCode::OK, &json!({ "data": { "output": said } })))
     }
 
-    fn command(&self, body: &ControlBody) -> Command {
-        // A session of its own: what it starts must outlive this process, and it itself, too, if this process ends first.
-        let mut command = Command::new("setsid");
-        command.arg(&self.playground.script).args([body.verb.as_str(), &body.name]);
-        command.arg("--data").arg(&self.playground.data).arg("--config").arg(&self.playground.config);
-        command.stdin(Stdio::null());
-        command
-    }
-
-    /// A command that ends this process cannot be waited for; what it says goes to a file.
-    fn detach(&self, body: &ControlBody) -> Result<String, ApiFailure> {
+    /// A command that ends this process cannot be waited for, and must outlive it; what it says goes to a file.
+    fn detach(&self, body: &ControlBody, turn: OwnedMutexGuard<()>) -> Result<String, ApiFailure> {
         let log = self.playground.data.join("log").join("playground.log");
         let started = File::options().create(true).append(true).open(&log).and_then(|file| {
-            let mut command = self.command(body);
+            let mut command = self.playground.command(body);
             command.stdout(file.try_clone()?).stderr(file).spawn()
         });
-        started.map_err(|error| failed(&error.to_string()))?;
+        let mut child = started.map_err(|error| failed(&error.to_string()))?;
+        tokio::spawn(async move {
+            let _turn = turn;
+            let _ = timeout(COMMAND_TIMEOUT, child.wait()).await;
+        });
         Ok(format!("{} {} has begun; the page goes on when the frontend is back", body.verb.as_str(), body.name))
     }
+}
 
-    async fn wait(&self, body: &ControlBody) -> Result<String, ApiFailure> {
-        let output = tokio::time::timeout(COMMAND_TIMEOUT, self.command(body).output()).await;
-        let output = output.map_err(|_| failed("it takes too long"))?.map_err(|error| failed(&error.to_string()))?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(failed(&text(&output.stderr))) }
-    }
+/// What a command says, once it has ended; one that takes too long is ended.
+async fn finished(mut command: Command) -> Result<String, ApiFailure> {
+    let output = timeout(COMMAND_TIMEOUT, command.kill_on_drop(true).output()).await;
+    let output = output.map_err(|_| failed("it takes too long"))?.map_err(|error| failed(&error.to_string()))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(failed(&text(&output.stderr))) }
 }
 
 fn failed(why: &str) -> ApiFailure {
@@ -210,7 +235,7 @@ fn failed(why: &str) -> ApiFailure {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderName, HeaderValue};
+    use axum::http::HeaderValue;
 
     use super::*;
 
@@ -222,7 +247,7 @@ mod tests {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
         };
         put("host", host);
-        put(TOKEN_HEADER, token);
+        put("x-playground-token", token);
         if let Some(origin) = origin {
             put("origin", origin);
         }

@@ -57,8 +57,12 @@ pub(crate) fn replica(id: ReplicaId) -> ReplicaLook {
 
 /// A healthy cluster of three.
 pub(crate) fn view() -> View {
-    let condition =
-        |sentence: &str| Condition { state: State::Healthy, sentence: sentence.into(), leader_last: Some(40) };
+    let condition = |sentence: &str| Condition {
+        state: State::Healthy,
+        sentence: sentence.into(),
+        obstacle: None,
+        leader_last: Some(40),
+    };
     View {
         at_unix_ms: 1_000_000.0,
         condition: condition("Healthy: replica 3 leads term 7 for 3 m 12 s; can lose 1 more replica"),

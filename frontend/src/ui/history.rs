@@ -99,7 +99,7 @@ fn failover(
     };
     // The previous election ends the search: what was written down before belongs to an earlier change.
     let older = events.iter().filter(before).take_while(|(_, event)| !event.is_election());
-    let cause = older.clone().filter(|(_, event)| is_cause(&event.what)).last();
+    let cause = older.clone().filter(|(_, event)| event.is_cause()).last();
     let own = |is_it: fn(&Event) -> bool| {
         let found = events.iter().find(|(id, event)| *id == leader && event.term == election.term && is_it(event));
         found.map(|(_, event)| event.unix_ms as UnixMs)
@@ -121,10 +121,6 @@ fn failover(
         lost: lost(seen, orders),
         seen,
     }
-}
-
-fn is_cause(what: &str) -> bool {
-    what.contains("is lost") || what.contains("leadership is handed")
 }
 
 /// Whether an election lies between the last word of the old leader and the discovery of the new one. Events have whole

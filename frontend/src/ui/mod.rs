@@ -16,7 +16,7 @@ mod log_entry;
 mod model;
 mod render;
 mod routes;
-mod stream;
+pub(crate) mod stream;
 mod traffic;
 
 use std::{
@@ -32,18 +32,19 @@ use bazaar_domain::{ReplicaId, condition::State, config::ClusterConfig};
 use bazaar_service::Caller;
 use tokio::{
     sync::{Notify, watch},
+    task::JoinHandle,
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::routes::routes;
+pub(crate) use self::routes::{no_routes, routes};
 use self::{
     collect::{Collector, is_eventful},
-    control::{Control, Playground},
+    control::Control,
     hub::Hub,
     model::View,
 };
-use crate::http::App;
+use crate::{Options, http::App};
 
 /// Time between two looks at the cluster.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -61,6 +62,8 @@ pub(crate) struct Ui {
     hub: Hub,
     /// How many event streams are open.
     watchers: AtomicUsize,
+    /// How many may be.
+    pages_max: usize,
     /// Somebody came to look.
     visited: Notify,
     /// When somebody came last.
@@ -75,14 +78,14 @@ pub(crate) struct Ui {
 }
 
 impl Ui {
-    /// The page of a frontend; its task ends with `shutdown`.
+    /// The page of a frontend, and the task that keeps it current; it ends with `shutdown`.
     pub(crate) fn start(
         app: Arc<App>,
         caller: Caller,
         config: &ClusterConfig,
-        playground: Option<Playground>,
+        options: &Options,
         shutdown: CancellationToken,
-    ) -> Arc<Self> {
+    ) -> (Arc<Self>, JoinHandle<()>) {
         let collector = Collector::new(app, caller.clone(), config);
         let ui = Arc::new(Self {
             hub: Hub::new(rand::random()),
@@ -92,17 +95,18 @@ impl Ui {
             looked: watch::Sender::new(None),
             caller,
             admins: Mutex::new(collector.admins()),
-            control: playground.map(Control::new),
+            pages_max: options.pages_max,
+            control: options.playground.clone().map(Control::new),
             shutdown: shutdown.clone(),
         });
-        let task = Arc::clone(&ui);
-        tokio::spawn(async move {
+        let watching = Arc::clone(&ui);
+        let task = tokio::spawn(async move {
             tokio::select! {
                 () = shutdown.cancelled() => {}
-                () = task.watch(collector) => {}
+                () = watching.watch(collector) => {}
             }
         });
-        ui
+        (ui, task)
     }
 
     /// Looks at the cluster while somebody looks at the page.
@@ -173,7 +177,7 @@ mod tests {
         assert_eq!(news(Some(&before), &before), Vec::<String>::new());
         let mut now = before.clone();
         now.events.insert(0, (2, Event { unix_ms: 9_000, term: 8, what: "elected leader".into() }));
-        now.steady = Condition { state: State::Degraded, sentence: "Degraded: something".into(), leader_last: None };
+        now.steady = Condition { state: State::Degraded, sentence: "Degraded: something".into(), ..now.steady };
         assert_eq!(news(Some(&before), &now), ["Replica 2: elected leader", "Degraded: something"]);
         assert_eq!(news(Some(&now), &now), Vec::<String>::new());
         assert_eq!(news(None, &now), Vec::<String>::new());

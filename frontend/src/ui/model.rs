@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bazaar_domain::{
     ReplicaId,
-    api::{Health, MemberView},
+    api::{Health, MemberView, Role},
     condition::{Condition, Look},
     gap::Event,
 };
@@ -42,8 +42,13 @@ pub(crate) struct View {
 impl View {
     /// The replica that leads and takes trades.
     pub(crate) fn leader(&self) -> Option<&ReplicaLook> {
-        self.replicas.iter().filter(|replica| replica.leads()).max_by_key(|replica| replica.term())
+        newest_leader(&self.replicas)
     }
+}
+
+/// The replica that leads and takes trades: of several that say so, the one of the newest term.
+pub(crate) fn newest_leader(replicas: &[ReplicaLook]) -> Option<&ReplicaLook> {
+    replicas.iter().filter(|replica| replica.leads()).max_by_key(|replica| replica.term())
 }
 
 /// One look at one replica.
@@ -72,7 +77,12 @@ impl ReplicaLook {
 
     /// Whether it leads and takes trades.
     pub(crate) fn leads(&self) -> bool {
-        self.health.as_ref().is_ok_and(|health| health.role == bazaar_domain::api::Role::Leader && health.ready)
+        self.health.as_ref().is_ok_and(|health| health.role == Role::Leader && health.ready)
+    }
+
+    /// Whether it answers and has a vote: one that joins does not hold everything yet.
+    pub(crate) fn votes(&self) -> bool {
+        self.health.as_ref().is_ok_and(votes)
     }
 
     pub(crate) fn term(&self) -> Option<u64> {
@@ -99,6 +109,11 @@ impl ReplicaLook {
         let leads_for = since.map(|ms| Duration::from_secs_f64(ms / 1_000.0));
         Look { id: self.id, health: self.health.clone(), leads_for }
     }
+}
+
+/// Whether a replica says of itself that it has a vote.
+pub(crate) fn votes(health: &Health) -> bool {
+    !matches!(health.role, Role::Learner | Role::Joining)
 }
 
 /// A position in the log.

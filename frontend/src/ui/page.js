@@ -167,14 +167,28 @@ async function offerTrades() {
   byId("trade").hidden = false;
 }
 
-async function trade(type) {
-  const name = byId("stock").value;
-  const headers = { "Content-Type": "application/json" };
-  const { ok, body } = await answerOf(fetch("/orders", { method: "POST", headers, body: JSON.stringify({ name, type, quantity: 1 }) }));
+// The trade whose outcome is not known. Under the same key it happens once, however often it is sent.
+let unknown = null;
+
+// Unlike randomUUID, this is there on a page without TLS, too.
+const newKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
+async function send({ key, trade }) {
+  const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
+  byId("trade-again").hidden = true;
+  const { ok, body } = await answerOf(fetch("/orders", { method: "POST", headers, body: JSON.stringify(trade) }));
+  const isUnknown = !ok && body.error?.outcome !== "not_applied";
+  unknown = isUnknown ? { key, trade } : null;
+  byId("trade-again").hidden = !isUnknown;
+  const what = `${trade.type} 1 ${trade.name}`;
   byId("trade-answer").textContent = ok
-    ? `Order ${body.data.transaction_number}: ${type} 1 ${name}.`
-    : `It did not work: ${body.error.message}`;
+    ? `Order ${body.data.transaction_number}: ${what}.`
+    : isUnknown
+      ? `It is not known whether it happened (${what}): ${body.error?.message}. Send it again: it happens once at most.`
+      : `It did not happen: ${body.error.message}`;
 }
+
+const trade = (type) => send({ key: newKey(), trade: { name: byId("stock").value, type, quantity: 1 } });
 
 // The token comes behind the #, which no server sees, and leaves the address bar at once.
 function playgroundToken() {
@@ -219,6 +233,7 @@ if (byId("part-state")) {
   for (const button of document.querySelectorAll("[data-trade]")) {
     button.addEventListener("click", () => trade(button.dataset.trade));
   }
+  byId("trade-again").addEventListener("click", () => unknown && send(unknown));
   offerTrades();
   openPlayground();
 }

@@ -33,6 +33,12 @@ pub(crate) fn routes(ui: Arc<Ui>) -> Router {
     routes.layer(middleware::map_response(guarded)).with_state(ui)
 }
 
+/// What stands where the page would be.
+pub(crate) fn no_routes(why: &'static str) -> Router {
+    let absent = get(async move || ApiFailure::new(ErrorKind::NotFound, why));
+    Router::new().route("/ui", absent.clone()).route("/ui/{*rest}", absent)
+}
+
 async fn guarded(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));

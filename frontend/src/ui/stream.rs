@@ -25,7 +25,7 @@ use super::{
 };
 
 /// Pages that are kept current at a time.
-const WATCHERS_MAX: usize = 64;
+pub(crate) const WATCHERS_MAX: usize = 64;
 /// After so long without news a comment is sent, so that either side notices a connection that is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// A browser that lost the stream asks for it again after this time.
@@ -40,7 +40,7 @@ impl Watcher {
         let watcher = Self(ui);
         let others = watcher.0.watchers.fetch_add(1, Ordering::Relaxed);
         watcher.0.visited();
-        (others < WATCHERS_MAX).then_some(watcher)
+        (others < watcher.0.pages_max).then_some(watcher)
     }
 }
 

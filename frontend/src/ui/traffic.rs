@@ -2,17 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bazaar_service::meters::Metric;
+
+use crate::meters;
+
 /// Looks that the charts go back.
 pub(crate) const SAMPLES_MAX: usize = 120;
-
-/// The names of the counters that are read.
-const TRADES: &str = "bazaar_frontend_gateway_sent_trades_total";
-const HITS: &str = "bazaar_frontend_cache_hits_total";
-const MISSES: &str = "bazaar_frontend_cache_misses_total";
-const BYPASSES: &str = "bazaar_frontend_cache_bypasses_total";
-const INVALIDATIONS: &str = "bazaar_frontend_cache_invalidations_total";
-const ERRORS: &str = "bazaar_frontend_failures_total{kind=\"";
-const SECONDS: &str = "bazaar_frontend_request_seconds_bucket{type=\"";
 
 /// The counters at one moment: each line of the metrics' text form, by its name with labels.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -26,24 +21,25 @@ impl Counters {
         Self(pairs.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect())
     }
 
-    fn get(&self, name: &str) -> f64 {
-        self.0.get(name).copied().unwrap_or(0.0)
+    fn get(&self, metric: &Metric) -> f64 {
+        self.0.get(metric.name).copied().unwrap_or(0.0)
     }
 
     fn lookups(&self) -> f64 {
-        self.get(HITS) + self.get(MISSES) + self.get(BYPASSES)
+        self.get(&meters::CACHE_HITS) + self.get(&meters::CACHE_MISSES) + self.get(&meters::CACHE_BYPASSES)
     }
 
     fn errors(&self) -> BTreeMap<String, u64> {
+        let prefix = format!("{}{{kind=\"", meters::FAILURES.name);
         let kinds = self.0.iter().filter_map(|(name, count)| {
-            Some((name.strip_prefix(ERRORS)?.strip_suffix("\"}")?.to_owned(), *count as u64))
+            Some((name.strip_prefix(&prefix)?.strip_suffix("\"}")?.to_owned(), *count as u64))
         });
         kinds.filter(|(_, count)| *count > 0).collect()
     }
 
     /// The buckets of a type of request, as (upper bound in seconds, count up to it), in order.
     fn buckets(&self, request: &str) -> Vec<(f64, f64)> {
-        let prefix = format!("{SECONDS}{request}\",le=\"");
+        let prefix = format!("{}_bucket{{type=\"{request}\",le=\"", meters::REQUEST_SECONDS.name);
         let mut buckets: Vec<(f64, f64)> = self
             .0
             .iter()
@@ -114,7 +110,8 @@ impl Meter {
             let [p50_ms, p99_ms] = [0.5, 0.99].map(|share| quantile_ms(&before, &after, share));
             Pace { per_second, p50_ms, p99_ms }
         };
-        let trades = pace("trade", rate(last.get(TRADES), counters.get(TRADES)));
+        let trades =
+            pace("trade", rate(last.get(&meters::GATEWAY_SENT_TRADES), counters.get(&meters::GATEWAY_SENT_TRADES)));
         let lookups = pace("lookup", rate(last.lookups(), counters.lookups()));
         if seconds > 0.0 {
             self.remember((trades.per_second, lookups.per_second));
@@ -124,8 +121,9 @@ impl Meter {
             lookups,
             samples: self.samples.iter().copied().collect(),
             errors: counters.errors(),
-            cache: [HITS, MISSES, BYPASSES].map(|name| counters.get(name) as u64),
-            invalidations: counters.get(INVALIDATIONS) as u64,
+            cache: [&meters::CACHE_HITS, &meters::CACHE_MISSES, &meters::CACHE_BYPASSES]
+                .map(|metric| counters.get(metric) as u64),
+            invalidations: counters.get(&meters::CACHE_INVALIDATIONS) as u64,
         };
         self.last = Some((at_ms, counters));
         traffic

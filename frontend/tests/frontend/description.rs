@@ -12,7 +12,7 @@ async fn document(bazaar: &Bazaar) -> Document {
 }
 
 /// A path in which every parameter has some value.
-fn filled(template: &str) -> String {
+pub(crate) fn filled(template: &str) -> String {
     template.replace("{name}", "GameStart").replace("{number}", "1").replace("{key}", "a%2Fb")
 }
 

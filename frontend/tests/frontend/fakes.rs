@@ -28,7 +28,7 @@ use bazaar_domain::{
     inventory::decide,
     order::{Decision, StoredOutcome},
 };
-use bazaar_frontend::{Listeners, Playground, run_in};
+use bazaar_frontend::{Listeners, Options, run_with};
 use bazaar_service::{ApiFailure, Record, RequestId, http::edge};
 use bazaar_tests::described;
 use serde_json::Value;
@@ -94,9 +94,14 @@ pub(crate) async fn bazaar() -> Bazaar {
     bazaar_with("").await
 }
 
-/// A frontend with further settings in the part `[frontend]`. It is leased, unless its cache is off.
+/// A frontend with further settings in the part `[frontend]`.
 pub(crate) async fn bazaar_with(settings: &str) -> Bazaar {
-    let bazaar = start(settings, 60_000).await;
+    bazaar_of(Options::default(), settings).await
+}
+
+/// The same with these options. It is leased, unless its cache is off.
+pub(crate) async fn bazaar_of(options: Options, settings: &str) -> Bazaar {
+    let bazaar = start_of(options, settings, 60_000).await;
     if !settings.contains("cache_size = 0") {
         bazaar.until("a lease", |world| world.subscribed.is_some()).await;
     }
@@ -104,19 +109,12 @@ pub(crate) async fn bazaar_with(settings: &str) -> Bazaar {
     bazaar
 }
 
-/// A frontend with the usual settings in a playground.
-pub(crate) async fn bazaar_in(playground: Playground) -> Bazaar {
-    let bazaar = start_in(Some(playground), "", 60_000).await;
-    bazaar.until_ready().await;
-    bazaar
-}
-
 /// Starts a frontend, without waiting for anything.
 pub(crate) async fn start(settings: &str, lease_millis: u64) -> Bazaar {
-    start_in(None, settings, lease_millis).await
+    start_of(Options::default(), settings, lease_millis).await
 }
 
-async fn start_in(playground: Option<Playground>, settings: &str, lease_millis: u64) -> Bazaar {
+async fn start_of(options: Options, settings: &str, lease_millis: u64) -> Bazaar {
     let world = World {
         leader: Some(2),
         stocks: [("GameStart", 1_599, 100), ("BoarCo", 2_375, 50), ("MenhirCo", 4_200, 0)]
@@ -150,7 +148,7 @@ async fn start_in(playground: Option<Playground>, settings: &str, lease_millis: 
     let (public, internal, admin) =
         (address(&listeners.public), address(&listeners.internal), address(&listeners.admin));
     let shutdown = CancellationToken::new();
-    let frontend = tokio::spawn(run_in(playground, listeners, config, shutdown.clone()));
+    let frontend = tokio::spawn(run_with(options, listeners, config, shutdown.clone()));
     let client = bazaar_service::tls::http_client().build().unwrap();
     Bazaar { shared, public, internal, admin, client, shutdown, frontend }
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use bazaar_frontend::Options;
 use bazaar_tests::described;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::fakes::{Bazaar, bazaar, bazaar_with, got};
+use crate::fakes::{Bazaar, bazaar, bazaar_of, bazaar_with, got};
 
 /// Longest wait for a piece of a stream.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -140,7 +141,9 @@ async fn many_orders_come_whole_and_in_order_to_whoever_is_far_behind() {
 
 #[tokio::test]
 async fn whoever_does_not_read_holds_nobody_up_and_misses_nothing() {
-    let bazaar = bazaar().await;
+    // The lazy one is not cut off, however slow this machine is.
+    let write_stall_max = Duration::from_secs(3_600);
+    let bazaar = bazaar_of(Options { write_stall_max, ..Options::default() }, "").await;
     let mut lazy = Follower::open(&bazaar, "").await;
     let mut quick = Follower::open(&bazaar, "").await;
     for part in 0..20 {
@@ -185,11 +188,45 @@ async fn what_is_malformed_is_400_before_the_stream_begins() {
 
 #[tokio::test]
 async fn nothing_is_read_while_nobody_follows() {
-    let bazaar = bazaar().await;
+    let bazaar = bazaar_of(lively(), "").await;
     trade(&bazaar, 3).await;
     assert_eq!(bazaar.shared.world().reads, 0);
-    Follower::open(&bazaar, "").await;
+    drop(Follower::open(&bazaar, "").await);
     assert_ne!(bazaar.shared.world().reads, 0);
+    let gone = async { while streams_open(&bazaar).await != 0 {} };
+    timeout(PATIENCE, gone).await.expect("the stream ends");
+    // What was under way is answered before this.
+    assert_eq!(bazaar.get("/orders/1").await.status, 200);
+    let before = bazaar.shared.world().reads;
+    // A hint that there is something new, which nobody wants to know.
+    trade(&bazaar, 1).await;
+    assert_eq!(bazaar.get("/orders/4").await.status, 200);
+    assert_eq!(bazaar.shared.world().reads, before + 1, "only the order that was asked for");
+}
+
+/// A client that went away is noticed when something is sent to it.
+fn lively() -> Options {
+    Options { keep_alive_every: Duration::from_millis(20), ..Options::default() }
+}
+
+async fn streams_open(bazaar: &Bazaar) -> u64 {
+    let metrics = got(bazaar.client.get(format!("http://{}/metrics", bazaar.admin))).await.text;
+    let line = metrics.lines().find_map(|line| line.strip_prefix("bazaar_frontend_streams_open "));
+    line.unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn only_so_many_streams_are_open_at_a_time() {
+    let bazaar = bazaar_of(Options { streams_max: 1, ..lively() }, "").await;
+    let first = Follower::open(&bazaar, "").await;
+    let refused = bazaar.get("/orders/stream").await;
+    assert_eq!((refused.status, refused.kind().as_str()), (503, "overloaded"));
+    drop(first);
+    let again = async {
+        let url = format!("http://{}/orders/stream", bazaar.public);
+        while bazaar.client.get(&url).send().await.unwrap().status() != 200 {}
+    };
+    timeout(PATIENCE, again).await.expect("there is room again");
 }
 
 #[tokio::test]

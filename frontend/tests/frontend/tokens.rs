@@ -1,22 +1,34 @@
 //! Tokens: who may trade and read, and whose a key is.
 
-use std::fs;
+use std::{fs, time::Duration};
 
+use bazaar_frontend::Options;
 use bazaar_service::auth::tokens::hash;
+use bazaar_tests::described::Document;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::timeout,
 };
 
-use crate::fakes::{Bazaar, Got, bazaar_with, got};
+use crate::{
+    description::filled,
+    fakes::{Bazaar, Got, bazaar_of, got},
+};
 
+/// Longest wait for a piece of a stream; the file of tokens is looked at every 5 s.
+const PATIENCE: Duration = Duration::from_secs(30);
 const TRADE: &str = r#"{"name":"GameStart","type":"buy","quantity":1}"#;
 const OTHER_TRADE: &str = r#"{"name":"GameStart","type":"buy","quantity":2}"#;
 
 /// A frontend whose tokens are called as they read.
 async fn guarded(more: &str) -> (Bazaar, TempDir) {
+    guarded_of(Options::default(), more).await
+}
+
+async fn guarded_of(options: Options, more: &str) -> (Bazaar, TempDir) {
     let dir = TempDir::new().unwrap();
     let entry = |(name, scope): (&str, &str)| {
         format!("[[token]]\nname = \"{name}\"\nhash = \"{}\"\nscopes = [\"{scope}\"]\n", hash(name))
@@ -25,7 +37,7 @@ async fn guarded(more: &str) -> (Bazaar, TempDir) {
     let file = dir.path().join("tokens.toml");
     fs::write(&file, tokens.concat()).unwrap();
     let settings = format!("cache_size = 5\n[auth]\ntokens = \"{}\"\n{more}", file.display());
-    (bazaar_with(&settings).await, dir)
+    (bazaar_of(options, &settings).await, dir)
 }
 
 impl Bazaar {
@@ -62,29 +74,55 @@ async fn a_trade_needs_a_token_that_permits_it() {
 #[tokio::test]
 async fn every_public_path_but_the_probes_asks_for_a_token() {
     let (bazaar, _dir) = guarded("").await;
-    let paths = [
-        "/stocks",
-        "/stocks/GameStart",
-        "/stocks?stock_name=GameStart",
-        "/lookup?stock=GameStart",
-        "/orders",
-        "/orders?order_no=1",
-        "/orders/1",
-        "/orders/by-key/k",
-        "/order?order_number=1",
-        "/leader",
-    ];
-    for path in paths {
-        assert_eq!(bazaar.get(path).await.status, 401, "{path}");
-        assert_ne!(bazaar.get_as("page", path).await.status, 401, "{path}");
-        assert_eq!(bazaar.get_as("boss", path).await.status, 403, "{path}");
+    let document = Document::new(bazaar.get_as("page", "/openapi.json").await.json());
+    let described = document.operations().map(|(method, path, _)| (method.to_owned(), filled(path)));
+    let others =
+        ["/docs/", "/stocks?stock_name=GameStart", "/orders?order_no=1"].map(|path| ("get".into(), path.into()));
+    let (mut asked, mut open) = (0, Vec::new());
+    for (method, path) in described.chain(others) {
+        let url = format!("http://{}{path}", bazaar.public);
+        let request = || bazaar.client.request(method.to_uppercase().parse().unwrap(), &url);
+        let nobody = got(request()).await;
+        if nobody.status == 200 {
+            open.push(path);
+            continue;
+        }
+        assert_eq!((nobody.status, nobody.kind().as_str()), (401, "unauthenticated"), "{method} {path}");
+        let boss = got(request().bearer_auth("boss")).await;
+        assert_eq!((boss.status, boss.kind().as_str()), (403, "forbidden"), "{method} {path}");
+        if path.split('?').next() != Some("/orders/stream") {
+            let allowed = got(request().bearer_auth("till")).await;
+            assert!(![401, 403].contains(&allowed.status), "{method} {path}: {}", allowed.text);
+        }
+        asked += 1;
     }
-    for path in ["/orders", "/orders/batch", "/order"] {
-        assert_eq!(bazaar.post(path, "{}").await.status, 401, "{path}");
+    open.sort();
+    assert_eq!(open, ["/livez", "/readyz"]);
+    assert!(asked > 12, "{asked}");
+}
+
+#[tokio::test]
+async fn where_the_page_would_be_it_is_said_why_there_is_none() {
+    let (bazaar, _dir) = guarded("").await;
+    for path in ["/ui", "/ui/events"] {
+        let absent = bazaar.get(path).await;
+        assert_eq!((absent.status, absent.kind().as_str()), (404, "not_found"), "{path}");
+        assert!(absent.text.contains("[auth]") && absent.text.contains("docs/page.md"), "{}", absent.text);
     }
-    for path in ["/livez", "/readyz"] {
-        assert_eq!(bazaar.get(path).await.status, 200, "{path}");
-    }
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_token_is_taken_away() {
+    let options = Options { keep_alive_every: Duration::from_millis(50), ..Options::default() };
+    let (bazaar, dir) = guarded_of(options, "").await;
+    let url = format!("http://{}/orders/stream", bazaar.public);
+    let mut stream = bazaar.client.get(&url).bearer_auth("page").send().await.unwrap();
+    assert_eq!(stream.status(), 200);
+    let piece = timeout(PATIENCE, stream.chunk()).await.expect("a sign of life").unwrap();
+    assert!(piece.is_some_and(|piece| piece.starts_with(b": keep-alive\n\n")));
+    fs::write(dir.path().join("tokens.toml"), "").unwrap();
+    let ending = async { while stream.chunk().await.unwrap().is_some() {} };
+    timeout(PATIENCE, ending).await.expect("the end in time");
 }
 
 #[tokio::test]

@@ -2,12 +2,12 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
-use bazaar_frontend::Playground;
+use bazaar_frontend::{Options, Playground};
 use reqwest::Response;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::fakes::{Bazaar, Got, bazaar, bazaar_in, bazaar_with, got};
+use crate::fakes::{Bazaar, Got, bazaar, bazaar_of, bazaar_with, got};
 
 /// Longest wait for a message.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -49,7 +49,8 @@ impl Stream {
                 }
             }
             let chunk = tokio::time::timeout(PATIENCE, self.answer.chunk()).await.expect("news in time");
-            self.unread.extend_from_slice(&chunk.ok()??);
+            // An end, and not an error: nothing may be cut off.
+            self.unread.extend_from_slice(&chunk.unwrap()?);
         }
     }
 
@@ -146,8 +147,45 @@ async fn an_open_stream_ends_when_the_frontend_stops() {
     let bazaar = bazaar().await;
     let mut stream = Stream::open(&bazaar, None).await;
     stream.next().await.unwrap();
-    bazaar.stop().await;
-    while stream.next().await.is_some() {}
+    let stopping = tokio::spawn(bazaar.stop());
+    let ending = async { while stream.next().await.is_some() {} };
+    tokio::time::timeout(PATIENCE, ending).await.expect("the end in time");
+    stopping.await.unwrap();
+}
+
+#[tokio::test]
+async fn only_so_many_pages_are_kept_current() {
+    let bazaar = bazaar_of(Options { pages_max: 1, ..Options::default() }, "").await;
+    let first = Stream::open(&bazaar, None).await;
+    let refused = bazaar.get("/ui/events").await;
+    assert_eq!((refused.status, refused.kind().as_str()), (503, "overloaded"));
+    drop(first);
+    let again = async {
+        let url = format!("http://{}/ui/events", bazaar.public);
+        while bazaar.client.get(&url).send().await.unwrap().status() != 200 {}
+    };
+    tokio::time::timeout(PATIENCE, again).await.expect("there is room again");
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_trades_nothing_and_sees_nothing() {
+    let bazaar = bazaar().await;
+    let trade = r#"{"name":"GameStart","type":"buy","quantity":1}"#;
+    let own = format!("http://{}", bazaar.public);
+    let from = async |origin: &str| got(bazaar.post_to("/orders").header("Origin", origin).body(trade)).await;
+    for origin in ["http://evil.example", "null"] {
+        let refused = from(origin).await;
+        assert_eq!((refused.status, refused.kind().as_str()), (403, "forbidden"), "{origin}");
+        assert_eq!(refused.json()["error"]["outcome"], "not_applied");
+    }
+    assert!(bazaar.shared.world().requests.is_empty(), "nothing reached a replica");
+    let trade_from_own = bazaar.post_to("/orders").header("content-type", "application/json").header("Origin", &own);
+    assert_eq!(got(trade_from_own.body(trade)).await.status, 200);
+    for path in ["/ui", "/ui/events"] {
+        let url = format!("http://{}{path}", bazaar.public);
+        let refused = got(bazaar.client.get(url).header("Host", "evil.example")).await;
+        assert_eq!((refused.status, refused.kind().as_str()), (403, "forbidden"), "{path}");
+    }
 }
 
 #[tokio::test]
@@ -172,12 +210,15 @@ async fn an_entry_of_a_replica_that_does_not_answer_is_said_to_be_unknown() {
 async fn playground() -> (TempDir, Bazaar) {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("cluster");
-    fs::write(&script, "#!/bin/sh\necho \"$1 $2\"\n[ \"$2\" != 3 ] || { echo gone >&2; exit 1; }\n").unwrap();
+    let said = "#!/bin/sh\necho \"$1 $2\"\n[ \"$2\" != 3 ] || { echo gone >&2; exit 1; }\n";
+    // A command for replica 2 takes until there is a file.
+    let waits = "[ \"$2\" != 2 ] || { d=${0%/*}; echo > \"$d/begun\"; until [ -e \"$d/go\" ]; do sleep 0.05; done; }\n";
+    fs::write(&script, format!("{said}{waits}")).unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(folder.path().join("playground-token"), TOKEN).unwrap();
     fs::write(folder.path().join("cluster.toml"), "").unwrap();
     let playground = Playground::open(&script, folder.path(), &folder.path().join("cluster.toml")).unwrap();
-    (folder, bazaar_in(playground).await)
+    (folder, bazaar_of(Options { playground: Some(playground), ..Options::default() }, "").await)
 }
 
 async fn command(bazaar: &Bazaar, token: &str, origin: &str, body: Value) -> Got {
@@ -223,4 +264,29 @@ async fn a_playground_takes_only_known_verbs_and_names_and_says_what_failed() {
     let failed = command(&bazaar, TOKEN, &own, json!({ "verb": "kill", "name": "3" })).await;
     assert_eq!(failed.status, 500);
     assert!(failed.text.contains("gone"), "{}", failed.text);
+}
+
+#[tokio::test]
+async fn a_command_goes_on_alone_when_its_browser_goes_away() {
+    let (folder, bazaar) = playground().await;
+    let own = format!("http://{}", bazaar.public);
+    let kill = |name: &str| json!({ "verb": "kill", "name": name });
+    let request = bazaar.post_to("/ui/control").header("X-Playground-Token", TOKEN).header("Origin", &own);
+    let asking = tokio::spawn(request.json(&kill("2")).send());
+    let wait = async {
+        while !folder.path().join("begun").exists() {
+            tokio::task::yield_now().await
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("it begins");
+    asking.abort();
+    assert!(asking.await.unwrap_err().is_cancelled());
+    // The connection is gone by now, or soon; the command is at work all the same.
+    for _ in 0..3 {
+        let refused = command(&bazaar, TOKEN, &own, kill("1")).await;
+        assert_eq!((refused.status, refused.kind().as_str()), (503, "overloaded"));
+    }
+    fs::write(folder.path().join("go"), "").unwrap();
+    let done = async { while command(&bazaar, TOKEN, &own, kill("1")).await.status != 200 {} };
+    tokio::time::timeout(PATIENCE, done).await.expect("the next one has its turn");
 }

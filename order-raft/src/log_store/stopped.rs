@@ -4,6 +4,7 @@
 use std::{io, path::Path};
 
 use anyhow::Result;
+use bazaar_domain::ReplicaId;
 use bazaar_service::data_dir::DataDir;
 use serde::Serialize;
 
@@ -61,8 +62,10 @@ pub enum Found {
 pub struct StoppedLog {
     /// The cluster, if the log has an owner.
     pub cluster_id: Option<String>,
-    /// The replica and its life, if the log has an owner.
-    pub replica: Option<String>,
+    /// The replica, if the log has an owner.
+    pub replica: Option<ReplicaId>,
+    /// Which life of that number it is.
+    pub life: Option<u64>,
     /// The vote.
     pub vote: Option<VoteView>,
     /// Index of the first entry; none if there is no entry.
@@ -100,7 +103,8 @@ pub fn read(data: &Path, after: Option<u64>, limit: u64) -> Result<StoppedLog> {
     let bounds = db.bounds(start)?;
     Ok(StoppedLog {
         cluster_id: owner.as_ref().map(|owner| owner.cluster_id.clone()),
-        replica: owner.map(|owner| owner.id.to_string()),
+        replica: owner.as_ref().map(|owner| owner.id.replica),
+        life: owner.map(|owner| owner.id.life),
         vote: vote.map(|vote| VoteView {
             term: vote.leader_id.term,
             voted_for: vote.leader_id.voted_for.replica,
@@ -218,7 +222,7 @@ mod tests {
         assert_eq!(log.purged, Some(Position { term: 2, index: 3 }));
         assert_eq!(log.committed, Some(Position { term: 2, index: 8 }));
         assert_eq!(log.vote, Some(VoteView { term: 3, voted_for: 1, committed: true }));
-        assert_eq!((log.cluster_id.as_deref(), log.replica.as_deref()), (Some("c"), Some("1")));
+        assert_eq!((log.cluster_id.as_deref(), log.replica, log.life), (Some("c"), Some(1), Some(0)));
         let Found::Entry(entry) = &log.entries[0] else { panic!("{log:?}") };
         assert_eq!((entry.kind.as_str(), entry.items[0]["name"].as_str()), ("trades", Some("BoarCo")));
         assert_eq!(indexes(&read(folder.path(), Some(0), 2).unwrap()), [4, 5], "it begins where the purge ended");
@@ -255,7 +259,10 @@ mod tests {
         drop(held);
         let other = TempDir::new().unwrap();
         assert!(refused(other.path()).contains("is no data directory of the bazaar"));
-        assert!(refused(&other.path().join("nowhere")).contains("is no data directory of the bazaar"));
+        assert!(refused(&other.path().join("nowhere")).contains("there is no folder"));
+        fs::create_dir(other.path().join("replica-2")).unwrap();
+        assert!(refused(other.path()).contains("it holds replica-2"));
+        fs::remove_dir(other.path().join("replica-2")).unwrap();
         drop(DataDir::open(other.path(), "catalog", 1).unwrap());
         assert!(refused(other.path()).contains("is a data directory of 'catalog format 1'"));
     }

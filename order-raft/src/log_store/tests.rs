@@ -3,13 +3,16 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use openraft::type_config::TypeConfigExt;
+use bazaar_domain::{Command, IdempotencyKey, Quantity, Side, StockName, Trade};
+use openraft::{EntryPayload, type_config::TypeConfigExt};
 use tempfile::TempDir;
 
 use super::{
     test_entries::{blank, indexes, log_id, normal},
+    view::EntryBrief,
     *,
 };
+use crate::raft_types::LogCommand;
 
 fn open(folder: &TempDir) -> LogStore {
     LogStore::open(folder.path(), |message| panic!("fatal: {message}")).unwrap()
@@ -115,6 +118,26 @@ async fn a_message_is_cut_at_its_byte_limit_from_memory_and_from_disk() {
         drop(log);
         log = open(&folder);
     }
+}
+
+#[tokio::test]
+async fn a_list_in_short_reaches_the_newest_entry_however_large_the_entries_are() {
+    let folder = TempDir::new().unwrap();
+    let mut log = open(&folder);
+    let trade = |number: usize| Trade {
+        key: IdempotencyKey::new(&format!("{number:0>255}")).unwrap(),
+        name: StockName::new("GameStart").unwrap(),
+        side: Side::Buy,
+        quantity: Quantity::new(1).unwrap(),
+    };
+    let command = LogCommand::encode(&Command::Trades((0..2_000).map(trade).collect()));
+    let entry = |index| Entry { log_id: log_id(1, index), payload: EntryPayload::Normal(command.clone()) };
+    append(&mut log, (0..30).map(entry)).await;
+    assert!(log.entries(None, 30).unwrap().len() < 5, "so many do not fit into one answer");
+    let list = EntryBrief::list(&log, None, 30).unwrap();
+    assert_eq!(list.iter().map(|entry| entry.index).collect::<Vec<_>>(), (0..30).collect::<Vec<_>>());
+    assert!(list.iter().all(|entry| (entry.kind, entry.count) == ("trades", 2_000)));
+    assert_eq!(EntryBrief::list(&log, Some(27), 30).unwrap().len(), 2);
 }
 
 #[tokio::test]

@@ -1,10 +1,13 @@
 //! An entry as people see it: in `GET /admin/log` of a running replica, and in the folder of a stopped one.
 
+use std::io;
+
 use bazaar_domain::{Command, codec::DecodeError};
 use openraft::EntryPayload;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::LogStore;
 use crate::raft_types::Entry;
 
 /// A decoded log entry.
@@ -34,7 +37,32 @@ pub struct EntryBrief {
     pub count: usize,
 }
 
+/// Reads of the log for one list of entries in short: each gives some entries, whose bytes are bounded, so this bounds
+/// what one request can have read.
+const BRIEF_READS_MAX: usize = 32;
+
 impl EntryBrief {
+    /// At most `limit` entries after the index `after`, as [`LogStore::entries`] finds them. However large the entries
+    /// are, a few of them are in memory at a time.
+    ///
+    /// # Errors
+    /// If the log cannot be read or is damaged.
+    pub fn list(log: &LogStore, mut after: Option<u64>, limit: usize) -> io::Result<Vec<Self>> {
+        let mut list = Vec::new();
+        for _ in 0..BRIEF_READS_MAX {
+            let entries = log.entries(after, limit - list.len())?;
+            let Some(last) = entries.last() else { break };
+            after = Some(last.log_id.index);
+            for entry in &entries {
+                list.push(Self::of(entry).map_err(io::Error::other)?);
+            }
+            if list.len() == limit {
+                break;
+            }
+        }
+        Ok(list)
+    }
+
     /// What an entry shows.
     ///
     /// # Errors

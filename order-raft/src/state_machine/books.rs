@@ -4,7 +4,7 @@
 //! applies the same entries ends with the same bytes, in whatever batches they came.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
 };
 
@@ -13,6 +13,7 @@ use bazaar_domain::{
     digest::Digest,
     internal::{ItemStatus, PublishedEntry, PublishedItem},
     inventory::{decide, decide_listing},
+    mutants::{Mutant, broken},
     order::{Decision, StoredOutcome},
 };
 use serde::{Deserialize, Serialize};
@@ -115,6 +116,23 @@ impl<'a, L: OutcomeLookup> Applier<'a, L> {
     /// # Errors
     /// If the store fails; the books are then not to be used any more.
     pub fn apply(&mut self, index: u64, command: Command) -> Result<AppliedEntry, StoreFault> {
+        match command {
+            Command::Trades(trades) if broken(Mutant::UnorderedApply) => self.apply_unordered(index, trades),
+            command => self.apply_in_order(index, command),
+        }
+    }
+
+    /// What apply must never be: the mutant that decides in the order of a hash map.
+    fn apply_unordered(&mut self, index: u64, trades: Vec<Trade>) -> Result<AppliedEntry, StoreFault> {
+        let unordered: HashMap<usize, Trade> = trades.into_iter().enumerate().collect();
+        let (places, trades): (Vec<usize>, Vec<Trade>) = unordered.into_iter().unzip();
+        let mut entry = self.apply_in_order(index, Command::Trades(trades))?;
+        let decisions: BTreeMap<usize, Decision> = places.into_iter().zip(entry.decisions).collect();
+        entry.decisions = decisions.into_values().collect();
+        Ok(entry)
+    }
+
+    fn apply_in_order(&mut self, index: u64, command: Command) -> Result<AppliedEntry, StoreFault> {
         let mut entry = AppliedEntry {
             decisions: Vec::new(),
             published: PublishedEntry { index, items: Vec::new() },
@@ -173,7 +191,7 @@ impl<'a, L: OutcomeLookup> Applier<'a, L> {
         record.expect("the rule accepts only listed stocks").stock = next;
         self.changes.stocks.insert(trade.name);
         let order = Order {
-            number: self.books.totals.orders + 1,
+            number: if broken(Mutant::NumberFromLogIndex) { index } else { self.books.totals.orders + 1 },
             key: trade.key.clone(),
             name: trade.name,
             side: trade.side,

@@ -19,6 +19,7 @@ use anyhow::Result;
 use bazaar_domain::{
     Order, Stock,
     internal::{InventorySnapshot, OrderRead, OrderReadAnswer},
+    mutants::{Mutant, broken},
     order::Outcome,
 };
 use openraft::EntryPayload;
@@ -248,6 +249,9 @@ impl State {
         anyhow::ensure!(found == expected, "the snapshot says it ends at {expected:?}, but it ends at {found:?}");
         let path = self.generations.adopt(folder)?;
         let db = StateDb::open(&path, self.faults.clone())?;
+        if broken(Mutant::SnapshotWithoutOutcomes) {
+            db.forget_outcomes()?;
+        }
         let (books, position) = (db.load_books()?, db.position()?);
         self.generations.switch_to(&path)?;
         let applied = position.last_applied;

@@ -232,7 +232,6 @@ pub fn found_from(root: &Path, checkpoint: &SnapshotDir) -> Result<()> {
     Ok(())
 }
 
-/// Sorts like the log: names have fixed width.
 /// The folder of the generation in use, in the folder `state` of a replica.
 ///
 /// # Errors
@@ -245,6 +244,7 @@ pub fn current_generation(state: &Path) -> Result<PathBuf> {
     Ok(state.join(name))
 }
 
+/// Sorts like the log: names have fixed width.
 fn checkpoint_name(last_applied: Option<LogId>) -> String {
     let (term, index) = last_applied.map_or((0, 0), |id| (id.leader_id.term, id.index));
     format!("checkpoint-{index:020}-term-{term:020}")

@@ -6,7 +6,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use bazaar_domain::{IdempotencyKey, Order, codec, digest::Digest, order::StoredOutcome};
+use bazaar_domain::{
+    IdempotencyKey, Order, codec,
+    digest::Digest,
+    mutants::{Mutant, broken},
+    order::StoredOutcome,
+};
 use rocksdb::{
     BlockBasedOptions, ColumnFamily, ColumnFamilyDescriptor, DB, DBPinnableSlice, DBRecoveryMode, Direction,
     IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions, checkpoint::Checkpoint,
@@ -182,9 +187,23 @@ impl StateDb {
     pub fn found_at(&self, position: &Position) -> Result<(), StoreFault> {
         let mut durably = WriteOptions::default();
         durably.set_sync(true);
+        self.put_position(position, &durably)
+    }
+
+    /// Forgets the outcomes of all keys: only a mutant does.
+    ///
+    /// # Errors
+    /// If the write fails: fatal.
+    pub(super) fn forget_outcomes(&self) -> Result<(), StoreFault> {
+        // Keys are ASCII.
+        let (first, end) = (b"".as_slice(), b"\xff".as_slice());
+        self.db().delete_range_cf(self.family(OUTCOMES), first, end).map_err(|error| self.failed("write", &error))
+    }
+
+    fn put_position(&self, position: &Position, options: &WriteOptions) -> Result<(), StoreFault> {
         let record = codec::encode(position);
         self.db()
-            .put_cf_opt(self.family(META), POSITION_KEY, record, &durably)
+            .put_cf_opt(self.family(META), POSITION_KEY, record, options)
             .map_err(|error| self.failed("write", &error))
     }
 
@@ -228,6 +247,9 @@ impl StateDb {
     /// # Errors
     /// If the write fails: fatal.
     pub fn commit(&self, changes: &Changes, books: &Books, position: &Position) -> Result<(), StoreFault> {
+        if broken(Mutant::ApplyInTwoWrites) {
+            self.put_position(position, &WriteOptions::default())?;
+        }
         let mut batch = WriteBatch::default();
         for (number, record) in &changes.orders {
             batch.put_cf(self.family(ORDERS), number.to_be_bytes(), record);

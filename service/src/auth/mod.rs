@@ -13,7 +13,7 @@ pub use self::guard::Sender;
 use self::tokens::{Permission, Tokens};
 use crate::{
     ApiFailure,
-    reload::{self, Reload},
+    reload::{self, Complaint, Reload},
 };
 
 /// What a process asks of tokens; cheap to clone.
@@ -25,8 +25,15 @@ pub struct Auth(Option<Arc<TokensFile>>);
 struct TokensFile {
     file: String,
     anonymous_reads: bool,
-    content: Mutex<String>,
+    taken: Mutex<Taken>,
     current: RwLock<Arc<Tokens>>,
+}
+
+/// What was read last.
+#[derive(Debug)]
+struct Taken {
+    content: String,
+    complaint: Complaint,
 }
 
 impl Auth {
@@ -38,8 +45,8 @@ impl Auth {
         let Some(AuthConfig { tokens: file, anonymous_reads }) = config else { return Ok(Self::default()) };
         let content = read(file)?;
         let current = RwLock::new(Arc::new(parse(file, &content)?));
-        let tokens =
-            TokensFile { file: file.clone(), anonymous_reads: *anonymous_reads, content: Mutex::new(content), current };
+        let taken = Mutex::new(Taken { content, complaint: Complaint::default() });
+        let tokens = TokensFile { file: file.clone(), anonymous_reads: *anonymous_reads, taken, current };
         let tokens = Arc::new(tokens);
         reload::keep_fresh(&tokens).context("SIGHUP cannot be handled")?;
         Ok(Self(Some(tokens)))
@@ -55,6 +62,16 @@ impl Auth {
     /// Whether anybody is asked for a token.
     pub fn is_on(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// Asks again whether what a request brought along permits this: for answers that go on long after it.
+    pub fn still_permits(&self, headers: &HeaderMap, wanted: Permission) -> impl Fn() -> bool + Send + Sync + use<> {
+        let mut kept = HeaderMap::new();
+        for given in headers.get_all(header::AUTHORIZATION) {
+            kept.append(header::AUTHORIZATION, given.clone());
+        }
+        let auth = self.clone();
+        move || auth.check(&kept, wanted).is_ok()
     }
 
     /// Checks a request's token; returns its name, if there is one.
@@ -98,18 +115,20 @@ fn parse(file: &str, content: &str) -> Result<Tokens> {
 
 impl Reload for TokensFile {
     fn reload(&self) {
-        let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
-        match read(&self.file) {
-            Ok(found) if found == *content => return,
-            Ok(found) => *content = found,
-            Err(error) => return tracing::warn!(%error, "the tokens in use stay"),
-        }
-        match parse(&self.file, &content) {
-            Ok(tokens) => {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = read(&self.file).and_then(|content| {
+            let is_new = content != taken.content;
+            let tokens = is_new.then(|| parse(&self.file, &content)).transpose()?;
+            Ok(tokens.map(|tokens| (content, tokens)))
+        });
+        match found {
+            Ok(None) => taken.complaint.is_settled(),
+            Ok(Some((content, tokens))) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
+                *taken = Taken { content, complaint: Complaint::default() };
                 tracing::info!(file = self.file, "the tokens were replaced");
             }
-            Err(error) => tracing::error!("the old tokens stay in use: {error:#}"),
+            Err(error) => taken.complaint.about("the old tokens stay", &error),
         }
     }
 }

@@ -5,7 +5,7 @@ use bazaar_domain::internal::headers;
 
 use super::Express;
 use crate::{
-    http::RequestId,
+    http::{REQUEST_ID_BYTES_MAX, RequestId},
     traces::{TRACEPARENT, TracePoint},
 };
 
@@ -59,7 +59,7 @@ pub(super) fn request<E: Express>(bytes: &[u8], routes: &E) -> Option<Taken<E::R
     let body = bytes.get(body_start..end)?;
     let id = match head.request_id {
         None => RequestId::fresh(),
-        Some(own) => RequestId::of(&HeaderValue::from_bytes(own).ok()?)?,
+        Some(own) => RequestId::of(&HeaderValue::from_bytes(own).ok()?, REQUEST_ID_BYTES_MAX)?,
     };
     let trace = head.traceparent.and_then(TracePoint::read);
     Some(Taken { request: routes.read(&head, body)?, id, trace, end })

@@ -79,6 +79,7 @@ async fn what_is_not_understood_whole_goes_to_the_server_with_all_its_bytes() {
         format!("x-request-id: {long}"),
         "x-request-id:".into(),
         "x-request-id: a\r\nx-request-id: b".into(),
+        "origin: http://x".into(),
         "x-unknown: 1".into(),
     ];
     let headers = headers.iter().map(|header| String::from_utf8(get(&format!("{header}\r\n"))).unwrap());

@@ -17,13 +17,21 @@ use rustls::{
 };
 
 use super::{pem, provider};
+use crate::reload::Complaint;
 
 /// Both directions of trust in one file's certificates. It only delegates.
 #[derive(Debug)]
 pub(super) struct Authority {
     file: String,
-    content: Mutex<Vec<u8>>,
+    taken: Mutex<Taken>,
     current: RwLock<Verifiers>,
+}
+
+/// What was read last.
+#[derive(Debug)]
+struct Taken {
+    content: Vec<u8>,
+    complaint: Complaint,
 }
 
 #[derive(Debug, Clone)]
@@ -49,24 +57,26 @@ impl Authority {
     pub(super) fn load(file: String) -> Result<Self> {
         let content = pem::read(&file)?;
         let current = RwLock::new(Verifiers::read(&file, &content)?);
-        Ok(Self { file, content: Mutex::new(content), current })
+        Ok(Self { file, taken: Mutex::new(Taken { content, complaint: Complaint::default() }), current })
     }
 
     /// Reads the file again. What is wrong with it is logged, and the certificates in use stay.
     pub(super) fn reload(&self) {
-        let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let file = self.file.as_str();
-        match pem::read(file) {
-            Ok(found) if found == *content => return,
-            Ok(found) => *content = found,
-            Err(error) => return tracing::warn!(%error, "the authority's file is gone; its certificates stay in use"),
-        }
-        match Verifiers::read(file, &content) {
-            Ok(verifiers) => {
+        let found = pem::read(file).and_then(|content| {
+            let is_new = content != taken.content;
+            let verifiers = is_new.then(|| Verifiers::read(file, &content)).transpose()?;
+            Ok(verifiers.map(|verifiers| (content, verifiers)))
+        });
+        match found {
+            Ok(None) => taken.complaint.is_settled(),
+            Ok(Some((content, verifiers))) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = verifiers;
+                *taken = Taken { content, complaint: Complaint::default() };
                 tracing::info!(file, "the authority's certificates were replaced");
             }
-            Err(error) => tracing::error!("the old authority's certificates stay in use: {error:#}"),
+            Err(error) => taken.complaint.about("the old authority's certificates stay", &error),
         }
     }
 

@@ -30,7 +30,7 @@ impl Connector {
     /// # Errors
     /// If a file cannot be read or does not fit the others; the message names it.
     pub fn load(authority: String, pair: Option<(String, String)>) -> Result<Self> {
-        let pair = pair.map(|(certificate, key)| Pair::load(certificate, key)).transpose()?.map(Arc::new);
+        let pair = pair.map(|(certificate, key)| Pair::load(certificate, key, None)).transpose()?.map(Arc::new);
         Ok(Self::of(&Arc::new(Authority::load(authority)?), pair.as_ref()))
     }
 

@@ -31,7 +31,7 @@ pub use self::{
     client::Connector,
     door::{Door, Lock, Unopened},
     identity::Identity,
-    peer::{Peer, only},
+    peer::Peer,
     stream::Stream,
 };
 use crate::{
@@ -91,10 +91,9 @@ impl Tls {
     pub fn load(config: Option<&TlsConfig>, process: Identity) -> Result<Self> {
         let Some(config) = config else { return Ok(Self::default()) };
         let file = |pattern: &str| pattern.replace("{process}", &process.to_string());
-        let own = Arc::new(Pair::load(file(&config.certificate), file(&config.key))?);
-        own.require_identity(process)?;
+        let own = Arc::new(Pair::load(file(&config.certificate), file(&config.key), Some(process))?);
         let public = match (&config.public_certificate, &config.public_key) {
-            (Some(certificate), Some(key)) => Arc::new(Pair::load(file(certificate), file(key))?),
+            (Some(certificate), Some(key)) => Arc::new(Pair::load(file(certificate), file(key), None)?),
             _ => Arc::clone(&own),
         };
         let files = Arc::new(Files { authority: Arc::new(Authority::load(file(&config.authority))?), own, public });
@@ -107,6 +106,11 @@ impl Tls {
         if let Some(files) = &self.0 {
             files.reload();
         }
+    }
+
+    /// Whether there is any.
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
     }
 
     /// A door for our own processes and operators: with TLS, they must show a certificate of the authority.

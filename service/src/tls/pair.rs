@@ -9,12 +9,13 @@ use anyhow::{Context, Result, ensure};
 use rustls::{
     SignatureScheme,
     client::ResolvesClientCert,
+    pki_types::CertificateDer,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
 
 use super::{Identity, expiry, pem, provider};
-use crate::meters::CERTIFICATE_NOT_AFTER;
+use crate::{meters::CERTIFICATE_NOT_AFTER, reload::Complaint};
 
 /// From so long before a certificate's end its process says so.
 const EXPIRY_WARNING: Duration = Duration::from_secs(30 * 24 * 3_600);
@@ -22,49 +23,55 @@ const EXPIRY_WARNING: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// Shown by a server to its clients, and by a client to servers that ask.
 #[derive(Debug)]
 pub(super) struct Pair {
-    certificate: String,
-    key: String,
-    /// Of both files, as they were last seen.
-    content: Mutex<[Vec<u8>; 2]>,
+    files: Files,
+    taken: Mutex<Taken>,
     current: RwLock<Arc<CertifiedKey>>,
 }
 
-impl Pair {
-    pub(super) fn load(certificate: String, key: String) -> Result<Self> {
-        let content = [pem::read(&certificate)?, pem::read(&key)?];
-        pem::warn_if_readable(&key);
-        let current = RwLock::new(Arc::new(certified(&certificate, &key, &content)?));
-        Ok(Self { certificate, key, content: Mutex::new(content), current })
-    }
+/// Where a pair is, and what it must be.
+#[derive(Debug)]
+struct Files {
+    certificate: String,
+    key: String,
+    /// Whom the certificate must name, now and after each change; none if it is for clients, who do not ask.
+    process: Option<Identity>,
+}
 
-    /// Fails unless the certificate names this process: with another's, the others would turn it away.
-    pub(super) fn require_identity(&self, process: Identity) -> Result<()> {
-        let found = Identity::of(&self.current().cert[0]);
-        let name = process.dns_name();
-        ensure!(
-            found == Some(process),
-            "the certificate {} does not name this process ({name}); 'bazaar certs init' makes one that does",
-            self.certificate
-        );
-        Ok(())
+/// What was read last.
+#[derive(Debug)]
+struct Taken {
+    /// Of both files, as it is in use.
+    content: [Vec<u8>; 2],
+    complaint: Complaint,
+}
+
+impl Pair {
+    /// Reads a pair. If it is a process's own, its certificate must name this process and no other.
+    pub(super) fn load(certificate: String, key: String, process: Option<Identity>) -> Result<Self> {
+        let files = Files { certificate, key, process };
+        let content = files.read()?;
+        pem::warn_if_readable(&files.key);
+        let current = RwLock::new(Arc::new(files.pair(&content)?));
+        Ok(Self { files, taken: Mutex::new(Taken { content, complaint: Complaint::default() }), current })
     }
 
     /// Reads the files again. What is wrong with them is logged, and the pair in use stays: between the writing of one
     /// file and of the other they do not fit.
     pub(super) fn reload(&self) {
-        let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = self.certificate.as_str();
-        match pem::read(file).and_then(|certificate| Ok([certificate, pem::read(&self.key)?])) {
-            Ok(found) if found == *content => return,
-            Ok(found) => *content = found,
-            Err(error) => return tracing::warn!(%error, "a certificate's file is gone; it stays in use"),
-        }
-        match certified(file, &self.key, &content) {
-            Ok(pair) => {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = self.files.read().and_then(|content| {
+            let is_new = content != taken.content;
+            let pair = is_new.then(|| self.files.pair(&content)).transpose()?;
+            Ok(pair.map(|pair| (content, pair)))
+        });
+        match found {
+            Ok(None) => taken.complaint.is_settled(),
+            Ok(Some((content, pair))) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(pair);
-                tracing::info!(file, "the certificate was replaced");
+                *taken = Taken { content, complaint: Complaint::default() };
+                tracing::info!(file = self.files.certificate, "the certificate was replaced");
             }
-            Err(error) => tracing::error!("the old certificate stays in use: {error:#}"),
+            Err(error) => taken.complaint.about("the old certificate stays", &error),
         }
     }
 
@@ -73,17 +80,43 @@ impl Pair {
     }
 }
 
-fn certified(certificate: &str, key: &str, [chain, key_content]: &[Vec<u8>; 2]) -> Result<CertifiedKey> {
-    let (chain, private) = (pem::certificates(certificate, chain)?, pem::key(key, key_content)?);
-    let not_after = expiry::not_after(&chain[0]).with_context(|| format!("{certificate} is damaged"))?;
-    CERTIFICATE_NOT_AFTER
-        .gauge_of(&[certificate])
-        .set(not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64());
-    if not_after < SystemTime::now() + EXPIRY_WARNING {
-        tracing::warn!(certificate, "this certificate expires within 30 days or has expired; see: bazaar certs show");
+impl Files {
+    fn read(&self) -> Result<[Vec<u8>; 2]> {
+        Ok([pem::read(&self.certificate)?, pem::read(&self.key)?])
     }
-    CertifiedKey::from_der(chain, private, &provider())
-        .with_context(|| format!("the certificate {certificate} and the key {key} do not belong together"))
+
+    /// The pair in these contents, which is taken into use next.
+    fn pair(&self, [chain, key]: &[Vec<u8>; 2]) -> Result<CertifiedKey> {
+        let Self { certificate, key: key_file, .. } = self;
+        let (chain, private) = (pem::certificates(certificate, chain)?, pem::key(key_file, key)?);
+        let not_after = expiry::not_after(&chain[0]).with_context(|| format!("{certificate} is damaged"))?;
+        self.require_identity(&chain[0])?;
+        let pair = CertifiedKey::from_der(chain, private, &provider())
+            .with_context(|| format!("the certificate {certificate} and the key {key_file} do not belong together"))?;
+        self.note_end(not_after);
+        Ok(pair)
+    }
+
+    /// Fails unless the certificate names this process: with another's, the others would turn it away.
+    fn require_identity(&self, found: &CertificateDer<'_>) -> Result<()> {
+        let Some(process) = self.process else { return Ok(()) };
+        ensure!(
+            Identity::of(found) == Some(process),
+            "the certificate {} does not name this process ({}); 'bazaar certs init' makes one that does",
+            self.certificate,
+            process.dns_name()
+        );
+        Ok(())
+    }
+
+    fn note_end(&self, not_after: SystemTime) {
+        let file = self.certificate.as_str();
+        let since_1970 = not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        CERTIFICATE_NOT_AFTER.gauge_of(&[file]).set(since_1970.as_secs_f64());
+        if not_after < SystemTime::now() + EXPIRY_WARNING {
+            tracing::warn!(file, "this certificate expires within 30 days or has expired; see: bazaar certs show");
+        }
+    }
 }
 
 impl ResolvesServerCert for Pair {

@@ -3,12 +3,13 @@
 use axum::{
     Router,
     extract::Request,
+    http::Method,
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use bazaar_domain::ErrorKind;
+use bazaar_domain::{ApiError, ErrorKind, TradeFate};
 
-use super::Identity;
+use super::{Identity, Tls};
 use crate::failure::ApiFailure;
 
 /// The process on the other end, in the extensions of each request that came through a door that asks for a certificate.
@@ -16,17 +17,24 @@ use crate::failure::ApiFailure;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub Identity);
 
-/// Routes that only these processes may use, if there is TLS.
-pub fn only<S: Clone + Send + Sync + 'static>(may: fn(Identity) -> bool, routes: Router<S>) -> Router<S> {
-    routes.route_layer(middleware::from_fn(move |request: Request, next: Next| check(may, request, next)))
+impl Tls {
+    /// These routes for those processes only that `may` names, if there is TLS.
+    pub fn only<S: Clone + Send + Sync + 'static>(&self, may: fn(Identity) -> bool, routes: Router<S>) -> Router<S> {
+        if !self.is_on() {
+            return routes;
+        }
+        routes.route_layer(middleware::from_fn(move |request: Request, next: Next| check(may, request, next)))
+    }
 }
 
 async fn check(may: fn(Identity) -> bool, request: Request, next: Next) -> Response {
-    match request.extensions().get::<Peer>() {
-        Some(Peer(identity)) if !may(*identity) => {
-            let text = format!("the certificate of {identity} does not permit this");
-            ApiFailure::new(ErrorKind::Forbidden, text).into_response()
-        }
-        _ => next.run(request).await,
-    }
+    let text = match request.extensions().get::<Peer>() {
+        Some(Peer(identity)) if may(*identity) => return next.run(request).await,
+        Some(Peer(identity)) => format!("the certificate of {identity} does not permit this"),
+        // It came through a door that asks nobody who it is.
+        None => "only processes of this cluster may do this".to_owned(),
+    };
+    let error = ApiError::new(ErrorKind::Forbidden, text);
+    let is_change = request.method() == Method::POST;
+    ApiFailure(if is_change { error.with_outcome(TradeFate::NotApplied) } else { error }).into_response()
 }

@@ -99,3 +99,21 @@ fn the_image_holds_what_the_files_run() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn neither_keys_nor_tokens_get_into_the_image_or_the_repository() -> Result<()> {
+    for (file, of_any_folder) in [(".gitignore", ""), (".dockerignore", "**/")] {
+        let text = read(file)?;
+        let secrets = ["*.key", "tokens.toml"].map(|secret| format!("{of_any_folder}{secret}"));
+        for secret in secrets.iter().map(String::as_str).chain(["/certs", "/config/certs"]) {
+            ensure!(text.lines().any(|line| line == secret), "{file} lets {secret} through");
+        }
+    }
+    let dockerfile = read("Dockerfile")?;
+    let folders = dockerfile.lines().filter(|line| line.starts_with("COPY config/"));
+    for line in folders {
+        let sources = line.split_whitespace().skip(1).take_while(|word| word.starts_with("config/"));
+        ensure!(sources.into_iter().all(|source| source.ends_with(".toml")), "'{line}' takes whatever lies there");
+    }
+    Ok(())
+}

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use bazaar_tests::{Cluster, Name, disk::copied};
+use bazaar_tests::{Cluster, Name, disk::copied, wait::LOOK_EVERY};
 
 use crate::{
     REPLACE, SMALL_SNAPSHOTS, a_follower, check_the_rest, checkpoint, flip, has_checkpoint, largest,
@@ -163,6 +163,7 @@ async fn a_replica_that_meets_a_damaged_log_entry_stops() -> Result<()> {
     while !cluster.has_ended(Name::Replica(id))? && Instant::now() < deadline {
         let shown = cluster.get(&log).await;
         ensure!(!shown.is_ok_and(|(status, _)| status == 200), "damaged entries were shown");
+        tokio::time::sleep(LOOK_EVERY).await;
     }
     let words = last_words(&mut cluster, id, &[70]).await?;
     ensure!(words.contains("Corruption") && words.contains(&data.join("raft").display().to_string()), "{words}");

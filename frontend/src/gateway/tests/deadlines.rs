@@ -26,6 +26,18 @@ fn a_quorum_without_a_leader_is_told_apart_from_no_quorum() {
     assert_eq!(error.message, "no_leader: 3 of 3 replicas reachable, none takes requests yet, try again");
 }
 
+#[test]
+fn replicas_that_nobody_founded_a_cluster_of_are_told_apart_from_an_election() {
+    let mut bench = Bench::new();
+    let id = bench.trade("a");
+    let joining = |replica| follower(replica, None).map(|health| Health { role: Role::Joining, term: 0, ..health });
+    bench.run_to_with(TRADE_DEADLINE_MS, joining);
+    let error = bench.error_of(id);
+    assert_eq!((error.kind, error.outcome), (ErrorKind::NoLeader, Some(TradeFate::NotApplied)));
+    let expected = "no_leader: 3 of 3 replicas reachable, no cluster is founded yet: found one with 'bazaar init'";
+    assert_eq!(error.message, expected);
+}
+
 /// The fate of a trade whose only request ended like this, and for which there was no leader afterwards.
 fn fate_after(error: CallError) -> (ErrorKind, Option<TradeFate>) {
     let mut bench = Bench::with_leader();

@@ -145,6 +145,8 @@ fn what_is_under_way_to_a_lost_leader_is_sent_to_the_new_one_at_once() {
     bench.probe_answers(3, Err(CallError::Timeout));
     bench.probe_answers(2, leader(2, 6));
     assert_eq!((bench.calls[1].1, bench.keys(1)), (2, vec!["a".to_owned()]));
+    let waits_for: Vec<bool> = bench.calls.iter().map(|(call, ..)| bench.machine.waits_for(*call)).collect();
+    assert_eq!(waits_for, [false, true], "what the old leader still answers is not the new one's first answer");
     // The old leader's failure comes late and changes nothing.
     bench.call_fails(CallError::Timeout);
     assert_eq!(bench.machine.leader(), Some(2));

@@ -98,6 +98,7 @@ fn trade_form() -> Markup {
                 select #stock { }
                 button type="button" data-trade="buy" { "Buy 1" }
                 button type="button" data-trade="sell" { "Sell 1" }
+                button #trade-again type="button" hidden { "Send it again" }
             }
             p #trade-answer role="status" { }
         }
