@@ -197,6 +197,15 @@ impl Network {
         Ok(())
     }
 
+    /// Whether hosts can be given rules for their packets; if not, the reason is printed.
+    pub fn can_filter(&self) -> bool {
+        let found = Command::new("nft").arg("--version").output().is_ok();
+        if !found {
+            println!("skipped: there is no nft (Debian: nftables)");
+        }
+        found
+    }
+
     /// Gives a host these rules for its packets (nftables), instead of those that it had; an empty text takes them away.
     /// `lines` are the chains of one table.
     ///

@@ -91,7 +91,7 @@ impl Chaos {
     /// # Errors
     /// If it does not start.
     pub async fn begin_with_everything(mut cluster: Cluster, seed: u64) -> Result<Option<Self>> {
-        if !cluster.lay_network()? || !cluster.load_shim()? {
+        if !cluster.lay_network()? || !cluster.network()?.can_filter() || !cluster.load_shim()? {
             return Ok(None);
         }
         let small = cluster.data(Name::Replica(ON_SMALL_DISK));
