@@ -161,11 +161,15 @@ async fn a_sweep_that_is_ended_shows_no_figures() {
 fn noting_script(folder: &Path) -> (PathBuf, PathBuf) {
     let (script, notes) = (folder.join("script"), folder.join("notes"));
     let text = format!("#!/bin/sh\necho \"$1 $2\" >>'{}'\n", notes.display());
+    write_script(&script, &text);
+    (script, notes)
+}
+
+fn write_script(path: &Path, text: &str) {
     // By a child: as long as a process has it open for writing, a script cannot be started.
     let write = "printf %s \"$1\" >\"$2\" && chmod 755 \"$2\"";
     let mut writer = std::process::Command::new("sh");
-    assert!(writer.args(["-c", write, "sh"]).arg(text).arg(&script).status().unwrap().success());
-    (script, notes)
+    assert!(writer.args(["-c", write, "sh", text]).arg(path).status().unwrap().success());
 }
 
 #[tokio::test]
@@ -197,9 +201,13 @@ async fn a_replica_that_cannot_be_brought_back_is_named_with_the_way_to_do_it() 
     let folder = tempfile::tempdir().unwrap();
     let config = cluster_of_one(&fake, folder.path()).await;
     let data = folder.path().to_str().unwrap();
-    let args = ["failover", "--config", &config, "--data", data, "--script", "/no/such script"];
-    let output = bazaar(&fake, &args).await;
+    let script = folder.path().join("its script");
+    let failing = "#!/bin/sh\n[ \"$1\" != restart ]\n";
+    write_script(&script, failing);
+    let script = script.to_str().unwrap();
+    let output = bazaar(&fake, &["failover", "--config", &config, "--data", data, "--script", script]).await;
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("replica 1 is still away") && said.contains("'/no/such script' restart 1 --data"), "{said}");
+    let typed = format!("'{script}' restart 1 --data");
+    assert!(said.contains("replica 1 is still away") && said.contains(&typed), "{said}");
 }

@@ -124,7 +124,8 @@ pub(crate) fn public_routes(app: Arc<App>, ui: Result<Arc<Ui>, &'static str>, si
 /// What a public request needs, if anybody is asked.
 fn permission(request: &Request) -> Option<Permission> {
     match (request.method(), request.uri().path()) {
-        (_, "/livez" | "/readyz") => None,
+        (_, "/livez" | "/readyz" | "/openapi.json" | "/docs") => None,
+        (_, path) if path.starts_with("/docs/") => None,
         (&Method::GET | &Method::HEAD, _) => Some(Permission::Read),
         _ => Some(Permission::Trade),
     }

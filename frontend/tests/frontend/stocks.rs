@@ -64,7 +64,7 @@ async fn without_a_lease_lookups_bypass_the_cache_and_the_frontend_is_as_ready_a
     bazaar.until_ready().await;
     bazaar.shared.world().catalog_is_current = false;
     let ready = bazaar.get("/readyz").await;
-    assert_eq!((ready.status, ready.kind().as_str()), (503, "no_leader"));
+    assert_eq!((ready.status, ready.kind().as_str()), (503, "catalog_unavailable"));
 }
 
 #[tokio::test]
