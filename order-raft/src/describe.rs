@@ -136,7 +136,7 @@ pub(crate) fn health() -> Operation {
 }
 
 pub(crate) fn ready() -> Operation {
-    members_only("readyz", "probes", "Whether it leads with a quorum, or follows a leader")
+    members_only("readyz", "probes", "Whether it leads with a quorum, or hears the leader that it follows")
         .answers("It does.", Body::line("ready"))
 }
 

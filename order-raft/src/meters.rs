@@ -17,7 +17,7 @@ metric_table! {
         IS_LEADER: gauge_named "bazaar_order_is_leader" "1 if this replica leads, else 0.";
         LEADER_ID: gauge_named "bazaar_order_leader_id" "The replica that leads, as far as this one knows; 0 for none.";
         ROLE: gauge_named "bazaar_order_role" ["role"] "1 for the replica's role, 0 for the others: leader, follower, candidate, learner.";
-        READY: gauge_named "bazaar_order_ready" "1 if the replica leads with a quorum, or follows a leader; else 0.";
+        READY: gauge_named "bazaar_order_ready" "1 if the replica leads with a quorum, or hears the leader that it follows; else 0.";
         TERM: gauge_named "bazaar_order_term" "The replica's term.";
         LAST_INDEX: gauge_named "bazaar_order_last_log_index" "The last log index that the replica has.";
         COMMITTED_INDEX: gauge_named "bazaar_order_committed_index" "The last log index that the replica knows to be committed.";

@@ -28,6 +28,7 @@ use crate::{
     handover::Handover,
     intake_task::{Items, Submission, overloaded},
     log_store::LogStore,
+    network::Sightings,
     raft_types::{RaftId, RaftMetrics, TypeConfig},
     standing::Standing,
     state_machine::{State, adapter::StateMachine, books::StoreFault},
@@ -63,6 +64,8 @@ pub struct Node {
     pub gate: Arc<Gate>,
     /// What happened lately.
     pub events: Arc<Events>,
+    /// When the other replicas were seen last.
+    pub sightings: Arc<Sightings>,
     /// Requests on their way into the log.
     pub submissions: mpsc::Sender<Submission>,
     /// The life of the catalog that asked for a lease last.
@@ -224,7 +227,7 @@ impl Node {
         let now = Instant::now();
         let ready = match standing.role {
             Role::Leader => self.admit().is_ok(),
-            Role::Follower | Role::Learner => standing.leader.is_some(),
+            Role::Follower | Role::Learner => self.hears_its_leader(),
             Role::Candidate | Role::Joining => false,
         };
         Health {
@@ -241,6 +244,12 @@ impl Node {
             cluster_id: Some(self.cluster_id.clone()),
             voters: standing.voters,
         }
+    }
+
+    /// Whether the leader that Raft knows speaks to this replica.
+    fn hears_its_leader(&self) -> bool {
+        let leader = self.raft.metrics().borrow_watched().current_leader;
+        leader.is_some_and(|leader| self.sightings.hears(leader))
     }
 
     /// Follows Raft's reports until `shutdown`, and keeps the standing, the gate and the events up to date.

@@ -167,6 +167,7 @@ async fn start(
         // All founders write the same first entry; whoever does it first starts the cluster.
         raft.initialize(members).await.context("the cluster cannot be bootstrapped")?;
     }
+    let sightings = Arc::new(Sightings::new(Duration::from_millis(config.raft.leader_silence_ms)));
     let gate = Arc::new(Gate::new(config.leases, Arc::clone(&state), clock));
     let (submissions, submitted) = mpsc::channel(SUBMISSIONS_MAX);
     let standing = RwLock::new(Standing::of(&raft.metrics().borrow_watched().clone()));
@@ -181,6 +182,7 @@ async fn start(
         data: data.to_owned(),
         gate: Arc::clone(&gate),
         events: Arc::clone(&events),
+        sightings: Arc::clone(&sightings),
         submissions,
         catalog_seen: watch::Sender::new(0),
         caller: tls.caller(),
@@ -208,7 +210,6 @@ async fn start(
     tasks.spawn(intake_task::run(raft.clone(), gate, submitted, work.clone()));
     tasks.spawn(caretaker::run(Arc::clone(&node), work.clone()));
     tasks.spawn(publish_task::run(publish, work.clone()));
-    let sightings = Arc::new(Sightings::new(Duration::from_millis(config.raft.leader_silence_ms)));
     let backing =
         PeerBacking { peer: raft.clone(), sightings: Arc::clone(&sightings), incoming: data.join("incoming"), news };
     let network = PeerNetwork::new(cluster_id.clone(), raft_id, append_timeout).over(tls.connector());

@@ -1,13 +1,14 @@
 //! A whole cluster: three replicas, the catalog and a frontend, as processes.
 
+mod members;
 mod requests;
 mod secured;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -20,6 +21,7 @@ use crate::{
     network::{Host, Network},
     ports::Ports,
     process::Process,
+    shim::Shim,
     wait::{LOOK_EVERY, WAIT_MAX},
 };
 
@@ -34,8 +36,21 @@ pub enum Name {
     Frontend(u16),
 }
 
+impl Name {
+    /// The folder of its data, in the cluster's.
+    pub fn folder(self) -> String {
+        match self {
+            Self::Replica(id) => format!("replica-{id}"),
+            Self::Catalog => "catalog".into(),
+            Self::Frontend(number) => format!("frontend-{number}"),
+        }
+    }
+}
+
 /// The replicas of every cluster here.
 pub const REPLICAS: [u64; 3] = [1, 2, 3];
+/// Most replicas of a cluster here.
+const REPLICAS_MAX: u64 = 5;
 /// How long a process may take to end by itself: a workload checks all that it did first.
 const FINISH_MAX: Duration = Duration::from_secs(180);
 const REPLICA_BINARY: &str = "bazaar-order-raft";
@@ -43,7 +58,8 @@ const REPLICA_BINARY: &str = "bazaar-order-raft";
 pub const FRONTENDS_MAX: u16 = 4;
 /// What a test stock starts with.
 pub const LISTED_QUANTITY: u64 = 1_000_000;
-const STOCKS: [&str; 10] = ["S0", "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9"];
+/// The stocks of every cluster here.
+pub const STOCKS: [&str; 10] = ["S0", "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9"];
 /// A request of a story that takes longer than this has failed.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -62,8 +78,10 @@ pub struct Cluster {
     frontends: u16,
     /// Whether everything goes over TLS, with the certificates in the folder's `certs`.
     is_secured: bool,
-    /// The rule that catalog and frontends break, if this cluster is there to be found out.
+    /// The rule that is broken, if this cluster is there to be found out.
     mutant: Option<&'static str>,
+    /// Stands between the processes and their disks and clocks.
+    shim: Option<Shim>,
 }
 
 /// Where a frontend's three ports begin in the block.
@@ -112,7 +130,7 @@ impl Cluster {
     /// # Errors
     /// As there.
     pub async fn start_with_frontends(frontends: u16, more_config: &str) -> Result<Self> {
-        let mut cluster = Self { frontends, ..Self::prepare(more_config)? };
+        let mut cluster = Self::prepare(more_config)?.with_frontends(frontends);
         cluster.launch_all().await?;
         Ok(cluster)
     }
@@ -123,21 +141,66 @@ impl Cluster {
     /// # Errors
     /// As there.
     pub async fn start_on_network(frontends: u16, more_config: &str) -> Result<Option<Self>> {
-        let prepared = Self { frontends, ..Self::prepare(more_config)? };
-        let hosts: Vec<Host> = prepared.names().map(Self::host).collect();
-        let Some(network) = Network::lay(&hosts)? else { return Ok(None) };
-        let mut cluster = Self { network: Some(network), ..prepared };
-        // Now with the addresses of the hosts.
-        cluster.write_config(&REPLICAS)?;
+        let mut cluster = Self::prepare(more_config)?.with_frontends(frontends);
+        if !cluster.lay_network()? {
+            return Ok(None);
+        }
         cluster.launch_all().await?;
         Ok(Some(cluster))
+    }
+
+    /// The same cluster with so many frontends, up to [`FRONTENDS_MAX`]; before anything is started.
+    pub fn with_frontends(self, frontends: u16) -> Self {
+        Self { frontends, ..self }
+    }
+
+    /// The same cluster with processes that break a rule (`bazaar_domain::mutants`); before anything is started.
+    pub fn with_mutant(self, mutant: Option<&'static str>) -> Self {
+        Self { mutant, ..self }
+    }
+
+    /// Puts each process on a host of its own, before anything is started; `false`, with the reason printed, where no
+    /// network can be laid.
+    ///
+    /// # Errors
+    /// If it should be possible, and fails.
+    pub fn lay_network(&mut self) -> Result<bool> {
+        // With hosts for replicas that may join.
+        let names = (1..=REPLICAS_MAX).map(Name::Replica).chain(self.names());
+        let hosts: BTreeSet<Host> = names.map(Self::host).collect();
+        self.network = Network::lay(&hosts.into_iter().collect::<Vec<_>>())?;
+        // Now with the addresses of the hosts.
+        self.write_config(&REPLICAS)?;
+        Ok(self.network.is_some())
+    }
+
+    /// Puts a [`Shim`] between each process that is started from now on and its disk and clock; `false`, with the reason
+    /// printed, where there can be none.
+    ///
+    /// # Errors
+    /// If it should be possible, and fails.
+    pub fn load_shim(&mut self) -> Result<bool> {
+        self.shim = Shim::compile(self.folder())?;
+        Ok(self.shim.is_some())
+    }
+
+    /// What stands between the processes and their disks and clocks.
+    ///
+    /// # Errors
+    /// If it was not loaded.
+    pub fn shim(&self) -> Result<&Shim> {
+        self.shim.as_ref().context("this cluster has no shim")
     }
 
     fn scheme(&self) -> &'static str {
         if self.is_secured { "https" } else { "http" }
     }
 
-    async fn launch_all(&mut self) -> Result<()> {
+    /// Starts all processes for the first time, and waits until a trade would succeed.
+    ///
+    /// # Errors
+    /// If something does not start; the message holds its log.
+    pub async fn launch_all(&mut self) -> Result<()> {
         for name in self.names() {
             self.launch(name, true)?;
         }
@@ -149,7 +212,7 @@ impl Cluster {
     /// # Errors
     /// As there, and if they have not been built.
     pub async fn start_mutant(frontends: u16, mutant: &'static str) -> Result<Self> {
-        let mut cluster = Self { frontends, mutant: Some(mutant), ..Self::prepare("")? };
+        let mut cluster = Self::prepare("")?.with_frontends(frontends).with_mutant(Some(mutant));
         cluster.launch_all().await?;
         Ok(cluster)
     }
@@ -179,6 +242,7 @@ impl Cluster {
             frontends: 1,
             is_secured: false,
             mutant: None,
+            shim: None,
         };
         cluster.write_config(&REPLICAS)?;
         Ok(cluster)
@@ -244,11 +308,7 @@ impl Cluster {
 
     /// The data directory of a process.
     pub fn data(&self, name: Name) -> PathBuf {
-        self.folder().join(match name {
-            Name::Replica(id) => format!("replica-{id}"),
-            Name::Catalog => "catalog".into(),
-            Name::Frontend(number) => format!("frontend-{number}"),
-        })
+        self.folder().join(name.folder())
     }
 
     /// The arguments with which a process is started.
@@ -296,13 +356,14 @@ impl Cluster {
     pub fn launch_under(&mut self, prefix: &[&str], name: Name, bootstrap: bool) -> Result<()> {
         let (binary, arguments) = self.arguments(name, bootstrap);
         let log = self.data(name).with_extension("log");
-        let place = self.network.as_ref().map_or(vec![], |network| network.on(Self::host(name)));
-        let broken = self.mutant.filter(|_| binary != REPLICA_BINARY).map(|mutant| format!("BAZAAR_MUTANT={mutant}"));
-        let place = place.iter().map(String::as_str).chain(prefix.iter().copied());
-        let prefix: Vec<&str> = match &broken {
-            Some(rule) => place.chain(["env", rule]).collect(),
-            None => place.collect(),
-        };
+        let mut under = self.network.as_ref().map_or(vec![], |network| network.on(Self::host(name)));
+        under.extend(prefix.iter().map(|word| (*word).to_owned()));
+        under.push("env".into());
+        under.extend(self.mutant.map(|mutant| format!("BAZAAR_MUTANT={mutant}")));
+        if let Some(shim) = &self.shim {
+            under.extend(shim.variables(name, &self.data(name))?);
+        }
+        let prefix: Vec<&str> = under.iter().map(String::as_str).collect();
         self.processes.insert(name, Process::start_under(&prefix, binary, arguments, &log)?);
         Ok(())
     }
@@ -389,6 +450,25 @@ impl Cluster {
     /// `http://host:port` of a replica's admin listener.
     pub fn admin_url(&self, id: u64) -> String {
         format!("{}://{}", self.scheme(), self.address(replica_port(id) + 2))
+    }
+
+    /// Where other processes reach a process: for replicas, whether they mean the listener of Raft's messages.
+    ///
+    /// # Errors
+    /// If its address is none.
+    pub fn reached_at(&self, name: Name, by_peers: bool) -> Result<SocketAddr> {
+        let offset = match name {
+            Name::Catalog => 0,
+            Name::Frontend(number) => frontend_port(number) + 1,
+            Name::Replica(id) => replica_port(id) + u16::from(by_peers),
+        };
+        Ok(self.address(offset).parse()?)
+    }
+
+    /// Keeps the folder when this is dropped; returns where it is.
+    pub fn keep(&mut self) -> PathBuf {
+        self.folder.disable_cleanup(true);
+        self.folder().to_owned()
     }
 
     /// `http://host:port` of each listener of a process that speaks HTTP.

@@ -137,6 +137,11 @@ impl History {
         Ok(())
     }
 
+    /// All that was seen, a line each.
+    pub fn lines(&self) -> String {
+        self.seen().iter().map(|seen| format!("{seen}\n")).collect()
+    }
+
     /// Every quantity that was shown, by stock and version.
     pub fn quantities(&self) -> HashMap<(String, u64), u64> {
         let shown = |seen: &Seen| Some(((seen.of.clone(), seen.version), seen.quantity?));

@@ -6,12 +6,15 @@ pub mod browser;
 pub mod chaos;
 pub mod cluster;
 pub mod described;
+pub mod disk;
 pub mod history;
 pub mod network;
 pub mod ports;
 pub mod process;
+pub mod proxy;
 pub mod quantities;
 pub mod recorder;
+pub mod shim;
 pub mod traffic;
 pub mod wait;
 

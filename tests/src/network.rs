@@ -5,7 +5,7 @@ use std::{
     fmt::Write as _,
     fs,
     io::{ErrorKind, Write as _},
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
     os::unix::fs::MetadataExt as _,
     path::Path,
     process::{Command, Stdio, id},
@@ -19,9 +19,11 @@ const NAMESPACE_PREFIX: &str = "bazaar-";
 /// Where `ip netns` keeps the names.
 const NAMESPACES: &str = "/run/netns";
 /// The test itself, as a host.
-const OBSERVER: Host = Host(254);
+pub const OBSERVER: Host = Host(254);
 /// Nobody's hardware address: the bridge carries a frame for it to everybody, and nobody takes it.
 const NOBODY: u8 = 255;
+/// A connection that does not come about in this many seconds is held to be cut.
+const REACHES_WITHIN_S: &str = "0.5";
 /// Subnets that are tried before a test gives up.
 const SUBNETS_TRIED: usize = 64;
 
@@ -195,6 +197,52 @@ impl Network {
         Ok(())
     }
 
+    /// Whether hosts can be given rules for their packets; if not, the reason is printed.
+    pub fn can_filter(&self) -> bool {
+        let found = Command::new("nft").arg("--version").output().is_ok();
+        if !found {
+            println!("skipped: there is no nft (Debian: nftables)");
+        }
+        found
+    }
+
+    /// Gives a host these rules for its packets (nftables), instead of those that it had; an empty text takes them away.
+    /// `lines` are the chains of one table.
+    ///
+    /// # Errors
+    /// If `nft` refuses them.
+    pub fn filter(&self, host: Host, lines: &str) -> Result<()> {
+        let table = if lines.is_empty() { String::new() } else { format!("table ip chaos {{\n{lines}\n}}\n") };
+        // Adding it first makes it right to remove it, also if there is none.
+        let all = format!("add table ip chaos\ndelete table ip chaos\n{table}");
+        run("nft", &self.in_namespace(host, &["nft", "-f", "-"]), &all).map(drop)
+    }
+
+    /// How many packets the counters of a host's rules have counted.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn filtered(&self, host: Host) -> Result<u64> {
+        let listed = run("nft", &self.in_namespace(host, &["nft", "list", "table", "ip", "chaos"]), "")?;
+        let counts = listed.split("counter packets ").skip(1).filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok());
+        Ok(counts.sum())
+    }
+
+    /// Whether a connection from one host to an address of another comes about at once.
+    ///
+    /// # Errors
+    /// If it cannot be tried.
+    pub fn reaches(&self, from: Host, to: SocketAddr) -> Result<bool> {
+        let connect = format!("exec 3<>/dev/tcp/{}/{}", to.ip(), to.port());
+        let words = self.in_namespace(from, &["timeout", REACHES_WITHIN_S, "bash", "-c", &connect]);
+        let status = Command::new(&words[0]).args(&words[1..]).stderr(Stdio::null()).status();
+        Ok(status.context("ip cannot be started")?.success())
+    }
+
+    fn in_namespace(&self, host: Host, command: &[&str]) -> Vec<String> {
+        self.on(host).into_iter().chain(command.iter().map(|word| (*word).to_owned())).collect()
+    }
+
     fn tell(&self, host: Host, lines: &str) -> Result<()> {
         ip(&["-n", &self.namespace(host), "-batch", "-"], &format!("{lines}\n"))
     }
@@ -228,18 +276,24 @@ fn ip(arguments: &[&str], lines: &str) -> Result<()> {
 }
 
 fn output_of_ip(arguments: &[&str], lines: &str) -> Result<String> {
-    let mut child = Command::new("ip")
-        .args(arguments)
+    let words: Vec<String> = ["ip"].iter().chain(arguments).map(|word| (*word).to_owned()).collect();
+    run("ip", &words, lines)
+}
+
+/// Runs a command with these lines as its input; `program` is what it is called in errors.
+fn run(program: &str, words: &[String], lines: &str) -> Result<String> {
+    let mut child = Command::new(&words[0])
+        .args(&words[1..])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .context("ip cannot be started")?;
+        .with_context(|| format!("{program} cannot be started"))?;
     // Few enough for a pipe, so that writing does not wait. One that has ended by then says more itself.
     let _ = child.stdin.take().context("an input")?.write_all(lines.as_bytes());
     let output = child.wait_with_output()?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "ip {} failed: {}", arguments.join(" "), said.trim());
+    ensure!(output.status.success(), "{} failed: {}", words.join(" "), said.trim());
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

@@ -10,7 +10,7 @@ use crate::{Cluster, cluster::LISTED_QUANTITY, history::History};
 /// Orders of a page.
 const PAGE_ORDERS: u64 = 1_000;
 /// The version of a stock that was never traded.
-const LISTED_VERSION: u64 = 1;
+pub const LISTED_VERSION: u64 = 1;
 
 /// The quantity of each version of one stock.
 type Versions = BTreeMap<u64, i64>;

@@ -7,6 +7,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
+use bazaar_linear::{
+    Recorded,
+    stock::{Answer, Shown},
+};
 use reqwest::{RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 
@@ -34,6 +38,8 @@ pub enum How {
     Refused(StatusCode),
     /// It got no answer, or half of one.
     Lost,
+    /// There were not enough: an answer like any other, and the same each time.
+    Rejected,
     /// It got an answer that no fault excuses.
     Wrong,
 }
@@ -48,7 +54,7 @@ fn violation(text: String) -> Failed {
     anyhow::Error::from(Violation(text)).into()
 }
 
-/// An order of one unit that a client sends.
+/// An order that a client sends.
 #[derive(Debug, Clone)]
 pub struct Order {
     /// Its idempotency key.
@@ -57,12 +63,14 @@ pub struct Order {
     pub stock: &'static str,
     /// `buy` or `sell`.
     pub side: &'static str,
+    /// How many.
+    pub quantity: u64,
 }
 
 impl Order {
     /// As an item of a batch.
     fn item(&self) -> Value {
-        json!({ "key": self.key, "name": self.stock, "type": self.side, "quantity": 1 })
+        json!({ "key": self.key, "name": self.stock, "type": self.side, "quantity": self.quantity })
     }
 }
 
@@ -86,6 +94,7 @@ struct Accepted {
 pub struct Recorder {
     client: reqwest::Client,
     history: Arc<History>,
+    operations: Arc<Mutex<Vec<Recorded>>>,
     accepted: Arc<Mutex<Accepted>>,
     name: String,
     url: String,
@@ -98,7 +107,8 @@ impl Recorder {
     /// If there can be no HTTP client.
     pub fn new() -> Result<Self> {
         let client = bazaar_service::tls::http_client().timeout(REQUEST_TIMEOUT).build()?;
-        Ok(Self { client, history: Arc::default(), accepted: Arc::default(), name: String::new(), url: String::new() })
+        let (history, operations, accepted) = Default::default();
+        Ok(Self { client, history, operations, accepted, name: String::new(), url: String::new() })
     }
 
     /// One with the same history that asks this one.
@@ -118,6 +128,22 @@ impl Recorder {
 
     fn accepted(&self) -> MutexGuard<'_, Accepted> {
         self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every trade and lookup that was answered, for the check of linearizability.
+    pub fn operations(&self) -> Vec<Recorded> {
+        self.operations_mut().clone()
+    }
+
+    fn operations_mut(&self) -> MutexGuard<'_, Vec<Recorded>> {
+        self.operations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how a trade was answered.
+    fn note_answer(&self, asked: &Asked, order: &Order, answer: Answer) {
+        let trade = if order.side == "sell" { Recorded::sell } else { Recorded::buy };
+        let trade = trade(order.stock, &asked.by, micros(asked.began), order.quantity, &order.key);
+        self.operations_mut().push(trade.answered(micros(self.history.now()), answer));
     }
 
     /// The order that was accepted last.
@@ -147,6 +173,7 @@ impl Recorder {
         let how = match status {
             StatusCode::OK => return Ok((headers, serde_json::from_slice(&bytes).with_context(text)?)),
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => How::Refused(status),
+            StatusCode::CONFLICT => How::Rejected,
             _ => How::Wrong,
         };
         Err(Failed { how, error: anyhow!(text()) })
@@ -164,13 +191,22 @@ impl Recorder {
     /// Sends one order, or several as one batch, which becomes one log entry.
     ///
     /// # Errors
-    /// If they are not accepted; if they were before, and the receipts are others now.
+    /// If they are not accepted; if they were before, and the receipts are others now. One that is rejected, because there
+    /// are not enough, is an error too.
     pub async fn trade(&self, asked: &Asked, orders: &[Order]) -> Result<(), Failed> {
         let receipts = match orders {
             [order] => {
                 let post = self.client.post(format!("{}/orders", self.url)).header("Idempotency-Key", &order.key);
-                let body = json!({ "name": order.stock, "type": order.side, "quantity": 1 });
-                vec![self.send(asked, post.json(&body)).await?.1["data"].take()]
+                let body = json!({ "name": order.stock, "type": order.side, "quantity": order.quantity });
+                match self.send(asked, post.json(&body)).await {
+                    Ok((_, mut answer)) => vec![answer["data"].take()],
+                    Err(failed) => {
+                        if failed.how == How::Rejected {
+                            self.note_answer(asked, order, Answer::Rejected(Shown::default()));
+                        }
+                        return Err(failed);
+                    }
+                }
             }
             orders => {
                 let post = self.client.post(format!("{}/orders/batch", self.url));
@@ -186,13 +222,14 @@ impl Recorder {
     }
 
     fn note_trade(&self, asked: &Asked, order: &Order, receipt: Value) -> Result<(), Failed> {
+        let field = |field| receipt[field].as_u64().with_context(|| format!("{}: no {field}: {receipt}", asked.by));
+        let (number, version) = (field("transaction_number")?, field("stock_version")?);
+        self.note_answer(asked, order, Answer::Accepted(Shown::version(version)));
         let mut accepted = self.accepted();
         if let Some(first) = accepted.receipts.get(&order.key) {
             let others = || violation(format!("{}: {first}, and then {receipt}", asked.by));
             return (*first == receipt).then_some(()).ok_or_else(others);
         }
-        let field = |field| receipt[field].as_u64().with_context(|| format!("{}: no {field}: {receipt}", asked.by));
-        let (number, version) = (field("transaction_number")?, field("stock_version")?);
         self.history
             .note([(order.stock, version), (ORDERS, number)].map(|(of, it)| self.seen(asked, Claim::Made, of, it)));
         let mut record = order.item();
@@ -220,8 +257,11 @@ impl Recorder {
     fn shown_stock(&self, asked: &Asked, stock: &Value) -> Result<Seen> {
         let number = |field| stock[field].as_u64().with_context(|| format!("{}: no {field}: {stock}", asked.by));
         let name = stock["name"].as_str().context("a name")?;
-        let quantity = Some(number("quantity")?);
-        Ok(Seen { quantity, ..self.seen(asked, Claim::Current, name, number("version")?) })
+        let (quantity, version) = (number("quantity")?, number("version")?);
+        let lookup = Recorded::lookup(name, &asked.by, micros(asked.began));
+        let shown = Answer::Shown(Shown::both(quantity, version));
+        self.operations_mut().push(lookup.answered(micros(self.history.now()), shown));
+        Ok(Seen { quantity: Some(quantity), ..self.seen(asked, Claim::Current, name, version) })
     }
 
     /// Lists all stocks. The two of `pair` must have the same version in every list, since they only change together.
@@ -284,4 +324,8 @@ impl Recorder {
         let version = order["stock_version"].as_u64().context("a version")?;
         Ok(self.seen(asked, Claim::Exists, stock, version))
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).expect("runs are shorter than many thousand years")
 }

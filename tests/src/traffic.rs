@@ -10,14 +10,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use bazaar_linear::{Bounds, Recorded, Report, Verdict, by_stock};
 use reqwest::StatusCode;
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
     Cluster,
+    cluster::{LISTED_QUANTITY, STOCKS as LISTED},
     history::Violation,
-    quantities,
+    quantities::{self, LISTED_VERSION},
     recorder::{Failed, How, Order, Recorder},
     wait::{LOOK_EVERY, WAIT_MAX},
     wait_until,
@@ -32,6 +34,11 @@ const STOCKS: [&str; 5] = ["S0", "S1", "S2", "S3", "S4"];
 const ROUND: [&str; 9] = ["S0", "S1", "S0", "S2", "S0", "S1", "S3", "S0", "S4"];
 /// Two stocks that are only traded together.
 const PAIR: [&str; 2] = ["S8", "S9"];
+/// A stock that clients buy nearly all of, and sell again: mostly there are not enough for two of them.
+const SCARCE: &str = "S5";
+const MOST_OF_IT: u64 = LISTED_QUANTITY * 3 / 5;
+/// Clients at a door that do so.
+const GAMBLERS: u64 = 2;
 /// Pauses of the clients: the processes of a whole cluster share few processors.
 const TRADE_PAUSE: Duration = Duration::from_millis(4);
 const LOOK_PAUSE: Duration = Duration::from_millis(4);
@@ -71,6 +78,7 @@ enum Count {
     Lists,
     Pages,
     OrderReads,
+    Rejections,
     RefusedLookups,
 }
 
@@ -233,7 +241,7 @@ impl Door {
             How::Refused(StatusCode::SERVICE_UNAVAILABLE) if count.needs_catalog() => true,
             How::Refused(_) => self.trades >= Trades::MayBeRefused,
             How::Lost => self.trades >= Trades::MayGetLost,
-            How::Wrong => false,
+            How::Rejected | How::Wrong => false,
         };
         if !excused {
             return Err(failed.error);
@@ -244,16 +252,27 @@ impl Door {
         Ok(None)
     }
 
-    /// Sends orders until they are accepted.
-    async fn trade(&self, orders: &[Order]) -> Result<()> {
+    /// Sends orders until they are accepted, or rejected; returns whether they were accepted.
+    async fn trade(&self, orders: &[Order]) -> Result<bool> {
         let asked = self.recorder.asks(&format!("trade {}", orders[0].key));
-        while self.settle(Count::Trades, self.recorder.trade(&asked, orders).await)?.is_none() {
+        loop {
+            match self.recorder.trade(&asked, orders).await {
+                Err(failed) if failed.how == How::Rejected && orders[0].stock == SCARCE => {
+                    self.add(Count::Rejections);
+                    return Ok(false);
+                }
+                answer => {
+                    if self.settle(Count::Trades, answer)?.is_some() {
+                        break;
+                    }
+                }
+            }
             tokio::time::sleep(TRADE_PAUSE).await;
         }
         let (mut pause, now) = (locked(&self.pause), Instant::now());
         pause.longest = pause.longest.max(pause.last.map_or(Duration::ZERO, |last| now - last));
         pause.last = Some(now);
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -280,7 +299,7 @@ async fn repeat<F: Future<Output = Result<()>>>(
 async fn trade(door: Arc<Door>, number: u64) -> Result<()> {
     let side = if number.is_multiple_of(2) { "sell" } else { "buy" };
     let stock = ROUND[usize::try_from(number)? % ROUND.len()];
-    let order = [Order { key: format!("{}/{number}", door.recorder.name()), stock, side }];
+    let order = [Order { key: format!("{}/{number}", door.recorder.name()), stock, side, quantity: 1 }];
     door.trade(&order).await?;
     if number.is_multiple_of(SENT_AGAIN) {
         door.trade(&order).await?;
@@ -291,7 +310,23 @@ async fn trade(door: Arc<Door>, number: u64) -> Result<()> {
 /// A trader of two stocks in one batch.
 async fn trade_pair(door: Arc<Door>, number: u64) -> Result<()> {
     let key = |stock| format!("{}/pair/{number}/{stock}", door.recorder.name());
-    door.trade(&PAIR.map(|stock| Order { key: key(stock), stock, side: "buy" })).await
+    door.trade(&PAIR.map(|stock| Order { key: key(stock), stock, side: "buy", quantity: 1 })).await.map(drop)
+}
+
+/// A buyer of most of what there is, who sells it again; now and then sends a purchase again, whatever came of it.
+async fn gamble(door: Arc<Door>, number: u64) -> Result<()> {
+    let key = |side| format!("{}/most/{number}/{side}", door.recorder.name());
+    let [purchase, sale] =
+        ["buy", "sell"].map(|side| [Order { key: key(side), stock: SCARCE, side, quantity: MOST_OF_IT }]);
+    let bought = door.trade(&purchase).await?;
+    tokio::time::sleep(LOOK_PAUSE).await;
+    if bought {
+        door.trade(&sale).await?;
+    }
+    if number.is_multiple_of(SENT_AGAIN) {
+        ensure!(door.trade(&purchase).await? == bought, "{} was answered in two ways", purchase[0].key);
+    }
+    Ok(())
 }
 
 async fn look(door: Arc<Door>, stock: &str) -> Result<()> {
@@ -345,6 +380,9 @@ impl Traffic {
         for client in 0..TRADERS {
             self.clients.spawn(repeat(Arc::clone(&door), client * NUMBERS_EACH, TRADE_PAUSE, trade));
         }
+        for client in 0..GAMBLERS {
+            self.clients.spawn(repeat(Arc::clone(&door), client * NUMBERS_EACH, PAUSE, gamble));
+        }
         self.clients.spawn(repeat(Arc::clone(&door), 0, PAUSE, trade_pair));
         self.clients.spawn(repeat(Arc::clone(&door), 0, PAUSE, page));
         self.clients.spawn(repeat(Arc::clone(&door), 0, PAUSE, read_order));
@@ -352,8 +390,8 @@ impl Traffic {
     }
 
     /// Clients that only look stocks up and list them, straight at the catalog.
-    pub fn watch(&mut self, name: impl Into<String>, url: String) -> Arc<Door> {
-        self.open(name.into(), url, Trades::Succeed, Count::CATALOG)
+    pub fn watch(&mut self, name: impl Into<String>, url: String, trades: Trades) -> Arc<Door> {
+        self.open(name.into(), url, trades, Count::CATALOG)
     }
 
     fn open(&mut self, name: String, url: String, trades: Trades, offers: &'static [Count]) -> Arc<Door> {
@@ -407,6 +445,11 @@ impl Traffic {
         self.shared.recorder.history().len()
     }
 
+    /// What all clients share: the history, and the orders that were accepted.
+    pub fn recorder(&self) -> &Recorder {
+        &self.shared.recorder
+    }
+
     /// The number of the order that was accepted last.
     ///
     /// # Errors
@@ -421,7 +464,7 @@ impl Traffic {
     ///
     /// # Errors
     /// What is wrong.
-    pub async fn end(mut self, cluster: &Cluster) -> Result<()> {
+    pub async fn end(&mut self, cluster: &Cluster) -> Result<()> {
         self.all_goes_on().await?;
         for door in &self.doors {
             for count in door.offers {
@@ -440,10 +483,27 @@ impl Traffic {
             println!("{}", door.summary());
         }
         quantities::check(self.shared.recorder.history(), cluster).await?;
+        linearizable(self.shared.recorder.operations())?;
         let records = cluster.folder().join("accepted");
         fs::write(&records, self.shared.recorder.records())?;
         cluster.check(Some(&records)).await.map(drop)
     }
+}
+
+/// What became of every stock must be explained by one order of all operations.
+fn linearizable(operations: Vec<Recorded>) -> Result<()> {
+    let listed = LISTED.iter().map(|stock| Recorded::listed(stock, LISTED_QUANTITY, LISTED_VERSION));
+    let records: Vec<Recorded> = listed.chain(operations).collect();
+    for history in by_stock(&records)? {
+        let report = Report::on(history, &Bounds::default());
+        match report.verdict {
+            Verdict::Ok => println!("{report}"),
+            Verdict::Violation(_) => return Err(Violation(report.to_string()).into()),
+            // What was not found out is no pass.
+            Verdict::Unknown(_) => bail!("{report}"),
+        }
+    }
+    Ok(())
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -50,7 +50,7 @@ impl Story {
         self.traffic.all_goes_on().await
     }
 
-    async fn end(self) -> Result<()> {
+    async fn end(mut self) -> Result<()> {
         self.traffic.end(&self.cluster).await
     }
 }

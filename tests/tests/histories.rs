@@ -2,14 +2,15 @@
 //! may have gone back.
 
 use anyhow::Result;
-use bazaar_tests::{Cluster, chaos::Chaos};
+use bazaar_tests::{Cluster, chaos::{Chaos, Kind}};
 
-/// How many faults a story suffers.
+/// What they suffer from, and how often.
+const FAULTS_OF: &[Kind] = &[Kind::Kill, Kind::Freeze];
 const FAULTS: u64 = 12;
 
 async fn suffer_from(seed: u64) -> Result<()> {
     let mut chaos = Chaos::begin(Cluster::start_with_frontends(3, "").await?, seed)?;
-    chaos.suffer(FAULTS).await?;
+    chaos.suffer(FAULTS_OF, FAULTS).await?;
     chaos.end().await
 }
 

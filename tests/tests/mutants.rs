@@ -2,16 +2,18 @@
 //! frontends break one, and the history must show it.
 
 use anyhow::{Result, bail};
-use bazaar_tests::{Cluster, chaos::Chaos, history::Violation};
+use bazaar_tests::{Cluster, chaos::{Chaos, Kind}, history::Violation};
 
 /// Faults after which a mutant that was not found out is held to be one that the check cannot find.
 const FAULTS_MAX: u64 = 60;
+/// Faults that make caches and leases wrong, if anything does.
+const FAULTS_OF: &[Kind] = &[Kind::Kill, Kind::Freeze];
 /// What draws the faults.
 const SEED: u64 = 7;
 
 async fn is_found_out(mutant: &'static str) -> Result<()> {
     let mut chaos = Chaos::begin(Cluster::start_mutant(3, mutant).await?, SEED)?;
-    match chaos.suffer(FAULTS_MAX).await {
+    match chaos.suffer(FAULTS_OF, FAULTS_MAX).await {
         Ok(()) => bail!("'{mutant}' was not found out"),
         Err(error) if error.is::<Violation>() => {
             println!("'{mutant}' was found out, when {} things had been seen: {error:#}", chaos.traffic.seen());

@@ -40,7 +40,7 @@ impl Story {
         let Some(cluster) = Cluster::start_on_network(frontends, more_config).await? else { return Ok(None) };
         let mut traffic = Traffic::new()?;
         let frontend = traffic.trade("frontend", cluster.url_of(FRONTEND), Trades::Succeed);
-        let catalog = traffic.watch("catalog", cluster.url_of(CATALOG));
+        let catalog = traffic.watch("catalog", cluster.url_of(CATALOG), Trades::Succeed);
         frontend.trades_go_on().await?;
         Ok(Some(Self { cluster, traffic, frontend, catalog }))
     }

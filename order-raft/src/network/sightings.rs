@@ -79,6 +79,12 @@ impl Sightings {
         }
     }
 
+    /// Whether a leader speaks to this replica. Unlike [`Self::look`], one that was never seen does not: after a start,
+    /// the leader that the log remembers may be gone, or may know this replica no more.
+    pub fn hears(&self, leader: RaftId) -> bool {
+        self.peers().contains_key(&leader) && self.look(leader) == Look::Fine
+    }
+
     /// This replica itself did not run for a while: what was said to it meanwhile is not read yet, so nobody's silence
     /// counts until now.
     pub fn pardon_silence(&self) {
@@ -130,11 +136,14 @@ mod tests {
     fn a_peer_is_gone_with_its_last_connection() {
         let sightings = Arc::new(Sightings::new(Duration::from_secs(3_600)));
         assert_eq!(sightings.look(PEER), Look::Fine, "never seen");
+        assert!(!sightings.hears(PEER), "never seen");
         let (one, other) = (sightings.connected(PEER), sightings.connected(PEER));
         drop(one);
         assert_eq!(sightings.look(PEER), Look::Fine);
+        assert!(sightings.hears(PEER));
         drop(other);
         assert_eq!(sightings.look(PEER), Look::Gone);
+        assert!(!sightings.hears(PEER));
         let _back = sightings.connected(PEER);
         assert_eq!(sightings.look(PEER), Look::Fine);
     }

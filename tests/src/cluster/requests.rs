@@ -25,15 +25,16 @@ impl Cluster {
     /// # Errors
     /// If it does not come about.
     pub async fn transfer(&self, to: u64) -> Result<()> {
-        let leader = self.leader().await?;
-        if leader == to {
-            return Ok(());
-        }
-        let url = format!("{}/admin/transfer", self.admin_url(leader));
-        let (status, body) = read(self.client.post(url).json(&json!({ "to": to }))).await?;
-        ensure!(status == StatusCode::OK, "{status} {body}");
-        wait_until("the replica leads", || async { self.leader().await.ok().filter(|leader| *leader == to) }).await?;
-        Ok(())
+        wait_until(&format!("replica {to} leads"), || async {
+            let leader = self.leader().await.ok()?;
+            if leader != to {
+                let transfer = format!("{}/admin/transfer", self.admin_url(leader));
+                // Refused while an election or another transfer is under way: the next look asks again.
+                self.client.post(transfer).json(&json!({ "to": to })).send().await.ok();
+            }
+            (leader == to).then_some(())
+        })
+        .await
     }
 
     /// Waits until a replica tells this role in its health.

@@ -6,11 +6,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use bazaar_tests::{Cluster, Name, wait::LOOK_EVERY};
+use bazaar_tests::{Cluster, Name, disk::copied, wait::LOOK_EVERY};
 
 use crate::{
-    REPLACE, SMALL_SNAPSHOTS, a_follower, check_the_rest, checkpoint, copied, flip, has_checkpoint, largest,
-    last_words, make_leader, refusal, replace, trade,
+    REPLACE, SMALL_SNAPSHOTS, a_follower, check_the_rest, checkpoint, flip, has_checkpoint, largest,
+    last_words, refusal, trade,
 };
 
 /// What is damaged, where in the file, and what the refusal must name and advise.
@@ -81,7 +81,7 @@ async fn a_flipped_byte_in_what_a_start_needs_is_refused() -> Result<()> {
     ensure!(words.contains("CURRENT names") && words.contains(REPLACE), "{words}");
     ensure!(data.join("state").join("generation-1").exists(), "the state itself was not touched");
     check_the_rest(&cluster, &records).await?;
-    replace(&mut cluster, id).await?;
+    cluster.replace(id).await?;
     cluster.check(Some(&records)).await.map(drop)
 }
 
@@ -126,7 +126,7 @@ async fn a_leader_that_meets_a_damaged_order_stops_and_nobody_gets_a_wrong_answe
     cluster.kill(Name::Replica(id));
     flip(&largest(&data.join("state"), "0", ".sst")?, among_the_rows)?;
     cluster.restart(Name::Replica(id)).await?;
-    make_leader(&cluster, id).await?;
+    cluster.transfer(id).await?;
     // By number and by key: whichever of the two is damaged is met.
     for order in &orders {
         let number = &order["number"];
@@ -141,7 +141,7 @@ async fn a_leader_that_meets_a_damaged_order_stops_and_nobody_gets_a_wrong_answe
     ensure!(words.contains(REPLACE), "{words}");
     trade(&cluster, "50").await?;
     check_the_rest(&cluster, &records).await?;
-    replace(&mut cluster, id).await?;
+    cluster.replace(id).await?;
     cluster.check(Some(&records)).await.map(drop)
 }
 
@@ -170,7 +170,7 @@ async fn a_replica_that_meets_a_damaged_log_entry_stops() -> Result<()> {
     ensure!(words.contains(REPLACE), "{words}");
     let records = trade(&cluster, "50").await?;
     check_the_rest(&cluster, &records).await?;
-    replace(&mut cluster, id).await?;
+    cluster.replace(id).await?;
     cluster.check(Some(&records)).await.map(drop)
 }
 

@@ -3,9 +3,9 @@
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use bazaar_tests::{Cluster, Name, cluster::REPLICAS, wait_until};
+use bazaar_tests::{Cluster, Name, cluster::REPLICAS, disk::copied, wait_until};
 
-use crate::{REPLACE, SMALL_SNAPSHOTS, a_follower, check_the_rest, copied, refusal, refusal_of, replace, trade};
+use crate::{REPLACE, SMALL_SNAPSHOTS, a_follower, check_the_rest, refusal, refusal_of, trade};
 
 /// Waits until a replica has a checkpoint and has purged the log before it.
 async fn purged(cluster: &Cluster, id: u64) -> Result<()> {
@@ -41,7 +41,7 @@ async fn a_lost_part_of_the_state_is_made_again_from_the_rest_or_the_replica_ref
     ensure!(words.contains("ends at log entry none, but the log goes on only behind entry"), "{words}");
     ensure!(words.contains(&data.display().to_string()) && words.contains(REPLACE), "{words}");
     check_the_rest(&cluster, &records).await?;
-    replace(&mut cluster, id).await?;
+    cluster.replace(id).await?;
     cluster.check(Some(&records)).await.map(drop)
 }
 
@@ -75,7 +75,7 @@ async fn a_replica_without_its_log_or_its_identity_refuses() -> Result<()> {
         }
     }
     check_the_rest(&cluster, &records).await?;
-    replace(&mut cluster, id).await?;
+    cluster.replace(id).await?;
     cluster.check(Some(&records)).await.map(drop)
 }
 
@@ -225,6 +225,6 @@ async fn a_wiped_voter_cannot_lose_an_acknowledged_order() -> Result<()> {
     ensure!(status == 200 && number(&again).is_some() && number(&again) == number(&order), "{order} became {again}");
     let (status, body) = cluster.trade("after", "S1", "buy", 1).await?;
     ensure!(status == 200, "{body}");
-    replace(&mut cluster, wiped).await?;
+    cluster.replace(wiped).await?;
     cluster.check(None).await.map(drop)
 }

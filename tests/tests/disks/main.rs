@@ -8,7 +8,6 @@ mod writing;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
     time::{Duration, Instant},
 };
 
@@ -16,6 +15,7 @@ use anyhow::{Context, Result, ensure};
 use bazaar_tests::{
     Cluster, Name,
     cluster::{REPLICAS, finished},
+    disk::files,
     wait_until,
 };
 
@@ -43,29 +43,6 @@ async fn a_follower(cluster: &Cluster) -> Result<u64> {
 async fn check_the_rest(cluster: &Cluster, records: &Path) -> Result<()> {
     let records = records.to_str().context("a folder that is no text")?;
     cluster.bazaar_succeeds("check", &["check", "--allow-unreachable", "--records", records]).await.map(drop)
-}
-
-/// Empties a replica's directory and takes it in again, as its last words say.
-async fn replace(cluster: &mut Cluster, id: u64) -> Result<()> {
-    cluster.kill(Name::Replica(id));
-    fs::remove_dir_all(cluster.data(Name::Replica(id)))?;
-    cluster.launch(Name::Replica(id), false)?;
-    let health = format!("{}/health", cluster.url_of(Name::Replica(id)));
-    wait_until("it waits to be taken in", || async {
-        cluster.get(&health).await.ok().filter(|(_, health)| health["data"]["role"] == "joining")
-    })
-    .await?;
-    cluster.bazaar_succeeds("replace", &["members", "replace", &id.to_string()]).await?;
-    cluster.wait_ready(Name::Replica(id)).await
-}
-
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
-        let path = entry?.path();
-        if path.is_dir() { files.extend(self::files(&path)?) } else { files.push(path) }
-    }
-    Ok(files)
 }
 
 /// The largest file below a folder whose name has this beginning and end.
@@ -101,11 +78,6 @@ async fn has_checkpoint(data: &Path) -> Result<()> {
     wait_until("there is a checkpoint", || async { checkpoint(data).ok() }).await.map(drop)
 }
 
-fn copied(from: &Path, to: &Path) -> Result<()> {
-    ensure!(Command::new("cp").arg("-a").args([from, to]).status()?.success(), "{} was not copied", from.display());
-    Ok(())
-}
-
 /// Starts a replica that must refuse to; returns its one sentence.
 async fn refusal(cluster: &mut Cluster, id: u64) -> Result<String> {
     refusal_of(cluster, id, false).await
@@ -124,19 +96,6 @@ async fn last_words(cluster: &mut Cluster, id: u64, codes: &[i32]) -> Result<Str
     let (code, mut words) = cluster.ended(Name::Replica(id)).await?;
     ensure!(codes.contains(&code) && words.len() == 1, "exit code {code}, {words:?}");
     words.pop().context("a sentence")
-}
-
-async fn make_leader(cluster: &Cluster, id: u64) -> Result<()> {
-    wait_until("the leadership is handed over", || async {
-        let leader = cluster.leader().await.ok()?;
-        if leader != id {
-            let transfer = format!("{}/admin/transfer", cluster.admin_url(leader));
-            // Refused while an election or another transfer is under way: the next look asks again.
-            cluster.client().post(transfer).json(&serde_json::json!({ "to": id })).send().await.ok();
-        }
-        (leader == id).then_some(())
-    })
-    .await
 }
 
 /// Trades until a replica ends by itself.

@@ -1,0 +1,177 @@
+//! Disks that are full, slow, failing, cut off from power, damaged, old or gone.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::time::sleep;
+
+use super::{Chaos, ON_SMALL_DISK, happened};
+use crate::{Name, disk::{copied, emptied, files}, shim::Lost, wait_until};
+
+/// How long a disk is slow, and by how much.
+const SLOW_FOR: Duration = Duration::from_secs(2);
+const SLOW_BY_MS: [u64; 3] = [5, 40, 250];
+/// How long a damaged replica may work until it is replaced.
+const DAMAGED_FOR: Duration = Duration::from_secs(1);
+/// How often, and at what distance, a damaged replica is looked at.
+const FATE_LOOKS: u32 = 3_000;
+const FATE_LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How long an old directory is tried.
+const OLD_FOR: Duration = Duration::from_secs(2);
+
+impl Chaos {
+    pub(super) async fn fill_disk(&mut self) -> Result<String> {
+        if self.draw.one_in(2) {
+            self.cluster.transfer(ON_SMALL_DISK).await?;
+        }
+        let leads = self.leader().await? == ON_SMALL_DISK;
+        let ballast = self.small_disk.as_ref().context("a small disk")?.fill()?;
+        let words = self.last_words(ON_SMALL_DISK).await?;
+        happened(words.contains("No space left on device"), || words.clone())?;
+        drop(ballast);
+        self.restart(Name::Replica(ON_SMALL_DISK)).await?;
+        Ok(format!("replica {ON_SMALL_DISK}, {}", if leads { "leading" } else { "following" }))
+    }
+
+    pub(super) async fn fail_syncs(&mut self) -> Result<String> {
+        let id = self.a_replica().await?;
+        self.cluster.shim()?.fail_syncs(Name::Replica(id), true)?;
+        let words = self.last_words(id).await?;
+        happened(words.contains("look after the disk"), || words.clone())?;
+        self.cluster.shim()?.fail_syncs(Name::Replica(id), false)?;
+        self.restart(Name::Replica(id)).await?;
+        Ok(format!("replica {id}"))
+    }
+
+    /// What a replica says that ends by itself.
+    async fn last_words(&mut self, id: u64) -> Result<String> {
+        let ended = self.cluster.ended(Name::Replica(id));
+        let (code, mut words) = self.traffic.unless_faulty(ended).await?;
+        // Earlier lives of it have said theirs.
+        let last = words.pop().with_context(|| format!("replica {id} ended with {code} and without a word"))?;
+        ensure!(code != 0, "replica {id} ended with 0: {last}");
+        Ok(last)
+    }
+
+    pub(super) async fn slow_syncs(&mut self) -> Result<String> {
+        let name = Name::Replica(self.a_replica().await?);
+        let by = *self.draw.one_of(&SLOW_BY_MS);
+        let before = self.cluster.shim()?.syncs(name)?;
+        self.cluster.shim()?.slow_syncs(name, Some(by))?;
+        sleep(SLOW_FOR).await;
+        let syncs = wait_until("a slow disk has synced", || async {
+            Some(self.cluster.shim().ok()?.syncs(name).ok()? - before).filter(|syncs| *syncs > 0)
+        })
+        .await?;
+        self.cluster.shim()?.slow_syncs(name, None)?;
+        Ok(format!("{name:?}, {syncs} syncs by {by} ms"))
+    }
+
+    pub(super) async fn cut_power_of_one(&mut self) -> Result<String> {
+        // Frontends have no disk.
+        let name = if self.draw.one_in(4) { Name::Catalog } else { Name::Replica(self.a_replica().await?) };
+        self.cluster.kill(name);
+        let Lost { files, bytes } = self.cut_power(name)?;
+        self.restart(name).await?;
+        Ok(format!("{name:?}, {bytes} bytes of {files} files"))
+    }
+
+    pub(super) async fn cut_power_of_all(&mut self) -> Result<String> {
+        let keepers: Vec<Name> = self.cluster.names().filter(|name| !matches!(name, Name::Frontend(_))).collect();
+        self.cluster.kill_all()?;
+        let mut all = Lost::default();
+        for name in keepers {
+            let Lost { files, bytes } = self.cut_power(name)?;
+            all.files += files;
+            all.bytes += bytes;
+        }
+        // What replicas apply is synced now and then only.
+        happened(all.bytes > 0, || "everything was synced".into())?;
+        self.start_all().await?;
+        Ok(format!("{} bytes of {} files", all.bytes, all.files))
+    }
+
+    fn cut_power(&mut self, name: Name) -> Result<Lost> {
+        self.cluster.shim()?.cut_power(name, &self.cluster.data(name), &mut self.draw)
+    }
+
+    pub(super) async fn flip_bit(&mut self) -> Result<String> {
+        let id = self.a_follower().await?;
+        let name = Name::Replica(id);
+        self.cluster.kill(name);
+        let files = files(&self.cluster.data(name))?.into_iter().filter(|file| file.metadata().is_ok_and(|it| it.len() > 0));
+        let files: Vec<PathBuf> = files.collect();
+        let file = self.draw.one_of(&files).clone();
+        let (place, bit) = (self.draw.below(file.metadata()?.len()), self.draw.below(8));
+        flip(&file, place, 1 << bit)?;
+        self.cluster.launch(name, false)?;
+        let after = self.fate(name).await?;
+        sleep(DAMAGED_FOR).await;
+        // However it took it: what is damaged is replaced.
+        self.replace(id).await?;
+        let file = file.strip_prefix(self.cluster.folder())?.display().to_string();
+        Ok(format!("bit {bit} of byte {place} of {file}: {after}"))
+    }
+
+    /// Whether a replica becomes ready, or ends by itself with a word.
+    async fn fate(&mut self, name: Name) -> Result<&'static str> {
+        let ready = format!("{}/readyz", self.cluster.url_of(name));
+        for _ in 0..FATE_LOOKS {
+            self.traffic.unless_faulty(async { Ok(()) }).await?;
+            if self.cluster.has_ended(name)? {
+                let (code, words) = self.cluster.ended(name).await?;
+                ensure!(code != 0 && !words.is_empty(), "{name:?} ended with {code} and without a word");
+                return Ok("refused");
+            }
+            if self.cluster.client().get(&ready).send().await.is_ok_and(|answer| answer.status().is_success()) {
+                return Ok("not noticed, or mended");
+            }
+            sleep(FATE_LOOK_EVERY).await;
+        }
+        bail!("{name:?} neither becomes ready nor ends")
+    }
+
+    pub(super) async fn wipe(&mut self) -> Result<String> {
+        let id = self.a_replica().await?;
+        self.replace(id).await?;
+        Ok(format!("replica {id}"))
+    }
+
+    async fn replace(&mut self, id: u64) -> Result<()> {
+        self.traffic.unless_faulty(self.cluster.replace(id)).await
+    }
+
+    pub(super) async fn bring_back_old_directory(&mut self) -> Result<String> {
+        let id = self.a_follower().await?;
+        let (name, data) = (Name::Replica(id), self.cluster.data(Name::Replica(id)));
+        let old = data.with_extension("old");
+        self.cluster.kill(name);
+        copied(&data, &old)?;
+        self.replace(id).await?;
+        self.traffic.trades_go_on().await?;
+        self.cluster.kill(name);
+        emptied(&data)?;
+        copied(&old.join("."), &data)?;
+        fs::remove_dir_all(old)?;
+        self.cluster.launch(name, false)?;
+        sleep(OLD_FOR).await;
+        let ready = format!("{}/readyz", self.cluster.url_of(name));
+        let answer = self.cluster.client().get(&ready).send().await;
+        let counts = answer.is_ok_and(|answer| answer.status().is_success());
+        ensure!(!counts, "{name:?} counts again with a directory from before its replacement");
+        self.replace(id).await?;
+        Ok(format!("replica {id}"))
+    }
+}
+
+fn flip(file: &Path, place: u64, mask: u8) -> Result<()> {
+    let file = File::options().read(true).write(true).open(file)?;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, place)?;
+    Ok(file.write_all_at(&[byte[0] ^ mask], place)?)
+}

@@ -1,0 +1,35 @@
+//! Replicas that join and leave.
+
+use anyhow::Result;
+
+use super::Chaos;
+use crate::{Name, cluster::REPLICAS, disk::emptied};
+
+/// The replica that comes and goes.
+pub(super) const GUEST: u64 = 4;
+
+impl Chaos {
+    pub(super) async fn join_and_leave(&mut self) -> Result<String> {
+        let guest = Name::Replica(GUEST);
+        self.cluster.write_config(&[&REPLICAS[..], &[GUEST]].concat())?;
+        self.cluster.launch(guest, false)?;
+        self.cluster.wait_role(GUEST, "joining").await?;
+        self.change("add").await?;
+        self.traffic.unless_faulty(self.cluster.wait_ready(guest)).await?;
+        // With four voters, three are a majority; now and then the new one leads.
+        if self.draw.one_in(2) {
+            self.cluster.transfer(GUEST).await?;
+        }
+        self.traffic.trades_go_on().await?;
+        self.change("remove").await?;
+        self.cluster.kill(guest);
+        emptied(&self.cluster.data(guest))?;
+        self.cluster.write_config(&REPLICAS)?;
+        Ok(format!("replica {GUEST} joined and left"))
+    }
+
+    async fn change(&self, how: &str) -> Result<()> {
+        let id = GUEST.to_string();
+        self.traffic.unless_faulty(self.cluster.bazaar_succeeds(how, &["members", how, &id])).await.map(drop)
+    }
+}

@@ -1,0 +1,264 @@
+//! Clients at every frontend, and faults that are drawn from a seed.
+//!
+//! Each fault has to show that it happened: a process that is gone or halted, a connection that does not come about,
+//! packets that were counted, bytes that were lost. After it a leader and trades have to be there in time, and at the end
+//! all that clients saw is checked, see [`Traffic::end`].
+
+mod clocks;
+mod disks;
+mod draw;
+mod kind;
+mod links;
+mod members;
+mod processes;
+mod report;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::time::timeout;
+
+use crate::{
+    Cluster, Name,
+    cluster::REPLICAS,
+    disk::{SmallDisk, copied},
+    traffic::{Trades, Traffic},
+};
+
+pub use draw::Draw;
+pub use kind::Kind;
+pub use report::Report;
+
+/// When a fault is over, there has to be a leader within this time, and trades at every frontend within the other.
+const LEADER_WITHIN: Duration = Duration::from_secs(5);
+const TRADES_WITHIN: Duration = Duration::from_secs(10);
+/// After so many faults, lookups have to go on everywhere too, and not only trades.
+const LOOKUPS_EVERY: u64 = 3;
+/// Room on the disk of the replica whose disk gets full.
+const SMALL_DISK_MIB: u64 = 512;
+/// The replica that has it.
+const ON_SMALL_DISK: u64 = 1;
+/// What a log says when a thread panicked.
+const PANICKED: &str = "panicked at";
+
+/// Snapshots as often as a short run needs them, and little log behind them: replicas that were away need one.
+const CONFIG: &str = "raft.snapshot_every_entries = 2000\nraft.log_kept_entries = 500";
+
+/// A cluster with so many frontends for [`Chaos::begin_with_everything`].
+///
+/// # Errors
+/// If it has no folder or no ports.
+pub fn prepared(frontends: u16) -> Result<Cluster> {
+    Ok(Cluster::prepare(CONFIG)?.with_frontends(frontends))
+}
+
+/// A cluster that suffers faults under traffic.
+#[derive(Debug)]
+pub struct Chaos {
+    // Before the cluster, in whose folder it lies.
+    small_disk: Option<SmallDisk>,
+    cluster: Cluster,
+    /// Clients at every frontend.
+    pub traffic: Traffic,
+    draw: Draw,
+    report: Report,
+    began: Instant,
+}
+
+impl Chaos {
+    /// Puts clients at every frontend.
+    ///
+    /// # Errors
+    /// If they cannot be made.
+    pub fn begin(cluster: Cluster, seed: u64) -> Result<Self> {
+        let mut traffic = Traffic::new()?;
+        for name in cluster.names() {
+            if let Name::Frontend(number) = name {
+                traffic.trade(format!("frontend {number}"), cluster.url_of(name), Trades::MayGetLost);
+            }
+        }
+        let (draw, report, began) = (Draw::new(seed), Report::default(), Instant::now());
+        Ok(Self { small_disk: None, cluster, traffic, draw, report, began })
+    }
+
+    /// Starts a cluster that can suffer all kinds of faults: each process on a host of its own, with a shim before its
+    /// disk and clock, and one replica on a small disk. `None`, with the reason printed, where that is not allowed.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn begin_with_everything(mut cluster: Cluster, seed: u64) -> Result<Option<Self>> {
+        if !cluster.lay_network()? || !cluster.network()?.can_filter() || !cluster.load_shim()? {
+            return Ok(None);
+        }
+        let small = cluster.data(Name::Replica(ON_SMALL_DISK));
+        let Some(disk) = SmallDisk::mount(&small, SMALL_DISK_MIB)? else { return Ok(None) };
+        cluster.launch_all().await?;
+        let mut chaos = Self { small_disk: Some(disk), ..Self::begin(cluster, seed)? };
+        chaos.traffic.watch("catalog", chaos.cluster.url_of(Name::Catalog), Trades::MayGetLost);
+        Ok(Some(chaos))
+    }
+
+    /// Suffers so many faults of these kinds, one after the other.
+    ///
+    /// # Errors
+    /// If one does not happen, or all does not go on after it, or clients find anything wrong.
+    pub async fn suffer(&mut self, kinds: &[Kind], faults: u64) -> Result<()> {
+        self.suffer_while(kinds, |report| report.faults() < faults).await
+    }
+
+    /// The same for as long as it is told to, all kinds equally often.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn suffer_while(&mut self, kinds: &[Kind], go_on: impl Fn(&Report) -> bool) -> Result<()> {
+        self.traffic.all_goes_on().await?;
+        let mut left = Vec::new();
+        while go_on(&self.report) {
+            if left.is_empty() {
+                left = kinds.to_vec();
+                self.draw.shuffle(&mut left);
+            }
+            let kind = left.pop().context("no kind of fault was given")?;
+            let number = self.report.faults() + 1;
+            self.suffer_one(kind).await.with_context(|| format!("fault {number}, {kind}"))?;
+            if number.is_multiple_of(LOOKUPS_EVERY) {
+                self.traffic.all_goes_on().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn suffer_one(&mut self, kind: Kind) -> Result<()> {
+        let evidence = self.carry_out(kind).await?;
+        println!("{:>7.1} s  {kind:<17} {evidence}", self.began.elapsed().as_secs_f64());
+        let over = Instant::now();
+        let leader = timeout(LEADER_WITHIN, self.cluster.leader()).await;
+        self.traffic.unless_faulty(async { leader.context("there is no leader in time")? }).await?;
+        let leader = over.elapsed();
+        let trades = timeout(TRADES_WITHIN, self.traffic.trades_go_on()).await;
+        trades.context("trades do not go on in time")??;
+        self.report.add(kind, evidence, leader, over.elapsed());
+        Ok(())
+    }
+
+    /// Does it and undoes it; returns what shows that it happened.
+    async fn carry_out(&mut self, kind: Kind) -> Result<String> {
+        match kind {
+            Kind::Kill => self.kill().await,
+            Kind::Stop => self.stop().await,
+            Kind::KillAll => self.kill_all().await,
+            Kind::RollingRestart => self.restart_in_turn().await,
+            Kind::Freeze => self.freeze().await,
+            Kind::Halves => self.part_in_halves().await,
+            Kind::LeaderAlone => self.isolate_leader().await,
+            Kind::OneWay => self.cut_one_way().await,
+            Kind::Bridge => self.leave_a_bridge().await,
+            Kind::LeaderCatalog => self.part_leader_and_catalog().await,
+            Kind::FrontendCatalog => self.part_frontend_and_catalog().await,
+            Kind::Loss => self.lose_packets().await,
+            Kind::Delay | Kind::Reset | Kind::HalfClose | Kind::Replay | Kind::Hold => self.mistreat(kind).await,
+            Kind::DiskFull => self.fill_disk().await,
+            Kind::FailingSync => self.fail_syncs().await,
+            Kind::SlowSync => self.slow_syncs().await,
+            Kind::PowerLoss => self.cut_power_of_one().await,
+            Kind::PowerLossAll => self.cut_power_of_all().await,
+            Kind::FlippedBit => self.flip_bit().await,
+            Kind::OldDirectory => self.bring_back_old_directory().await,
+            Kind::Wiped => self.wipe().await,
+            Kind::Members => self.join_and_leave().await,
+            Kind::ClockJump => self.jump_clock().await,
+        }
+    }
+
+    /// What was suffered so far.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Ends the clients, and checks what they saw, see [`Traffic::end`], and that no thread of any process panicked.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub async fn end(&mut self) -> Result<()> {
+        self.traffic.end(&self.cluster).await?;
+        for name in self.cluster.names() {
+            no_panic(&self.cluster.data(name).with_extension("log"))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the cluster's folder, with logs, data and what clients saw; returns where it is.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn keep(&mut self) -> Result<PathBuf> {
+        let folder = self.cluster.keep();
+        let recorder = self.traffic.recorder();
+        fs::write(folder.join("history"), recorder.history().lines())?;
+        fs::write(folder.join("accepted"), recorder.records())?;
+        let operations = recorder.operations();
+        let lines = operations.iter().map(|operation| Ok(serde_json::to_string(operation)? + "\n"));
+        fs::write(folder.join("operations"), lines.collect::<Result<String>>()?)?;
+        if self.small_disk.is_some() {
+            // It goes with its disk.
+            let small = self.cluster.data(Name::Replica(ON_SMALL_DISK));
+            copied(&small, &small.with_extension("kept"))?;
+        }
+        Ok(folder)
+    }
+
+    async fn leader(&self) -> Result<u64> {
+        self.traffic.unless_faulty(self.cluster.leader()).await
+    }
+
+    async fn followers(&self) -> Result<Vec<u64>> {
+        let leader = self.leader().await?;
+        Ok(REPLICAS.into_iter().filter(|id| *id != leader).collect())
+    }
+
+    async fn a_follower(&mut self) -> Result<u64> {
+        let followers = self.followers().await?;
+        Ok(*self.draw.one_of(&followers))
+    }
+
+    /// A replica; the leader in half of the draws.
+    async fn a_replica(&mut self) -> Result<u64> {
+        if self.draw.one_in(2) { self.leader().await } else { self.a_follower().await }
+    }
+
+    fn a_frontend(&mut self) -> Name {
+        let frontends: Vec<Name> = self.cluster.names().filter(|name| matches!(name, Name::Frontend(_))).collect();
+        *self.draw.one_of(&frontends)
+    }
+
+    /// A process: mostly a frontend or the catalog, whose caches and leases are easily wrong; now and then a replica.
+    async fn a_process(&mut self) -> Result<Name> {
+        Ok(match self.draw.below(6) {
+            0 => Name::Replica(self.leader().await?),
+            1 => Name::Replica(self.a_follower().await?),
+            2 | 3 => Name::Catalog,
+            _ => self.a_frontend(),
+        })
+    }
+
+    async fn restart(&mut self, name: Name) -> Result<()> {
+        self.traffic.unless_faulty(self.cluster.restart(name)).await
+    }
+}
+
+fn no_panic(log: &Path) -> Result<()> {
+    let text = fs::read_to_string(log).with_context(|| log.display().to_string())?;
+    match text.lines().find(|line| line.contains(PANICKED)) {
+        Some(line) => bail!("{}: {line}", log.display()),
+        None => Ok(()),
+    }
+}
+
+/// A fault that left no trace did not happen, and what came after it shows nothing.
+fn happened(is_so: bool, what: impl FnOnce() -> String) -> Result<()> {
+    if is_so { Ok(()) } else { bail!("the fault did not happen: {}", what()) }
+}

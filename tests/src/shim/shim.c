@@ -1,0 +1,120 @@
+/* Preloaded into a process (LD_PRELOAD), it stands between it and its disk and clock.
+ *
+ * SHIM_DATA names the folder whose files are watched, SHIM_FOLDER the one with the switches:
+ *   synced  here: a line "inode size" for every sync that succeeded. The rest of a file may be lost in a power cut.
+ *   fail    while it is there: every sync fails (EIO).
+ *   slow    while it is there: every sync takes so many milliseconds longer as it says.
+ *   lie     while it is there: every sync succeeds and syncs nothing.
+ *   clock   eight bytes: so many nanoseconds are added to the wall clock. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef int sync_function(int);
+typedef int clock_function(clockid_t, struct timespec *);
+
+static sync_function *real_fsync, *real_fdatasync;
+static clock_function *real_clock_gettime;
+static const char *data, *folder;
+static volatile int64_t *clock_offset;
+static int synced = -1;
+
+static int switch_file(const char *name, int flags) {
+    char path[4096];
+    if (!folder) return -1;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return open(path, flags | O_CLOEXEC, 0600);
+}
+
+__attribute__((constructor)) static void begin(void) {
+    real_fsync = (sync_function *)dlsym(RTLD_NEXT, "fsync");
+    real_fdatasync = (sync_function *)dlsym(RTLD_NEXT, "fdatasync");
+    real_clock_gettime = (clock_function *)dlsym(RTLD_NEXT, "clock_gettime");
+    data = getenv("SHIM_DATA");
+    folder = getenv("SHIM_FOLDER");
+    synced = switch_file("synced", O_WRONLY | O_APPEND | O_CREAT);
+    int file = switch_file("clock", O_RDONLY);
+    if (file < 0) return;
+    void *page = mmap(0, sizeof *clock_offset, PROT_READ, MAP_SHARED, file, 0);
+    if (page != MAP_FAILED) clock_offset = page;
+    close(file);
+}
+
+static int is_watched(int file) {
+    char link[64], path[4096];
+    if (!data) return 0;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if (length < 0) return 0;
+    path[length] = 0;
+    return strncmp(path, data, strlen(data)) == 0;
+}
+
+static int is_on(const char *name) {
+    int file = switch_file(name, O_RDONLY);
+    if (file >= 0) close(file);
+    return file >= 0;
+}
+
+static void wait_as_told(void) {
+    char text[16] = "";
+    int file = switch_file("slow", O_RDONLY);
+    if (file < 0) return;
+    if (read(file, text, sizeof text - 1) > 0) usleep(1000 * atoi(text));
+    close(file);
+}
+
+static int watched_sync(int file, sync_function *real) {
+    if (!is_watched(file)) return real(file);
+    wait_as_told();
+    if (is_on("fail")) {
+        errno = EIO;
+        return -1;
+    }
+    if (is_on("lie")) return 0;
+    /* The size before the sync: what is written meanwhile need not be covered. */
+    struct stat before;
+    int known = fstat(file, &before) == 0;
+    int result = real(file);
+    if (result == 0 && known && synced >= 0) {
+        char line[64];
+        int length = snprintf(line, sizeof line, "%ju %jd\n", (uintmax_t)before.st_ino, (intmax_t)before.st_size);
+        if (write(synced, line, length) != length) abort();
+    }
+    return result;
+}
+
+int fsync(int file) { return watched_sync(file, real_fsync); }
+
+int fdatasync(int file) { return watched_sync(file, real_fdatasync); }
+
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    /* Others' constructors may ask for the time before ours has run. */
+    if (!real_clock_gettime) real_clock_gettime = (clock_function *)dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real_clock_gettime(clock, time);
+    if (result == 0 && clock_offset && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) {
+        int64_t moved = time->tv_sec * INT64_C(1000000000) + time->tv_nsec + *clock_offset;
+        time->tv_sec = moved / INT64_C(1000000000);
+        time->tv_nsec = moved % INT64_C(1000000000);
+    }
+    return result;
+}
+
+int gettimeofday(struct timeval *restrict time, void *restrict zone) {
+    struct timespec now;
+    (void)zone;
+    if (clock_gettime(CLOCK_REALTIME, &now) != 0) return -1;
+    time->tv_sec = now.tv_sec;
+    time->tv_usec = now.tv_nsec / 1000;
+    return 0;
+}

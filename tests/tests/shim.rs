@@ -1,0 +1,108 @@
+//! The shim does what the faults that rest on it need: a power cut takes what was not synced, and only that; syncs fail,
+//! lie and are slow; the wall clock jumps.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use anyhow::{Context, Result, ensure};
+use bazaar_tests::{
+    Name,
+    chaos::Draw,
+    shim::{Lost, Shim},
+};
+use tempfile::TempDir;
+
+const NAME: Name = Name::Replica(1);
+const SEED: u64 = 7;
+
+/// A folder of data, and the shim before it.
+struct Story {
+    folder: TempDir,
+    shim: Shim,
+}
+
+impl Story {
+    /// `None`, with the reason printed, where there is no C compiler.
+    fn begin() -> Result<Option<Self>> {
+        let folder = TempDir::new()?;
+        let Some(shim) = Shim::compile(folder.path())? else { return Ok(None) };
+        let story = Self { folder, shim };
+        fs::create_dir(story.data())?;
+        Ok(Some(story))
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Runs a shell command in the folder of data, behind the shim; returns whether it succeeded, and what it printed.
+    fn run(&self, command: &str) -> Result<(bool, String)> {
+        let mut env = Command::new("env");
+        env.args(self.shim.variables(NAME, &self.data())?).args(["sh", "-c", command]).current_dir(self.data());
+        let output = env.output()?;
+        Ok((output.status.success(), String::from_utf8(output.stdout)?.trim().to_owned()))
+    }
+
+    /// Appends a kilobyte to a file, and syncs the file if told to.
+    fn append(&self, file: &str, synced: bool) -> Result<bool> {
+        let sync = if synced { "conv=notrunc,fsync" } else { "conv=notrunc" };
+        Ok(self.run(&format!("dd if=/dev/zero of={file} bs=1k count=1 oflag=append status=none {sync}"))?.0)
+    }
+
+    fn cut_power(&self) -> Result<Lost> {
+        self.shim.cut_power(NAME, &self.data(), &mut Draw::new(SEED))
+    }
+
+    fn length(&self, file: &str) -> Result<u64> {
+        Ok(fs::metadata(self.data().join(file)).context("the file is there")?.len())
+    }
+}
+
+#[test]
+fn a_power_cut_takes_what_was_not_synced() -> Result<()> {
+    let Some(story) = Story::begin()? else { return Ok(()) };
+    ensure!(story.append("log", true)? && story.append("log", false)? && story.append("other", false)?);
+    let lost = story.cut_power()?;
+    let left = (story.length("log")?, story.length("other")?);
+    ensure!((1_024..=2_048).contains(&left.0) && left.1 <= 1_024, "{left:?}");
+    ensure!(lost.bytes == 3 * 1_024 - left.0 - left.1 && lost.bytes > 0, "{lost:?}, {left:?}");
+    // What is left is on the disk now.
+    ensure!(story.cut_power()? == Lost::default());
+    ensure!((story.length("log")?, story.length("other")?) == left);
+    Ok(())
+}
+
+#[test]
+fn a_power_cut_takes_nothing_that_was_synced() -> Result<()> {
+    let Some(story) = Story::begin()? else { return Ok(()) };
+    ensure!(story.append("log", true)? && story.append("log", true)?);
+    ensure!(story.cut_power()? == Lost::default() && story.length("log")? == 2_048);
+    Ok(())
+}
+
+#[test]
+fn syncs_fail_are_slow_and_lie_as_told() -> Result<()> {
+    let Some(story) = Story::begin()? else { return Ok(()) };
+    ensure!(story.append("log", true)? && story.shim.syncs(NAME)? == 1);
+    story.shim.fail_syncs(NAME, true)?;
+    ensure!(!story.append("log", true)? && story.append("log", false)?);
+    story.shim.fail_syncs(NAME, false)?;
+    story.shim.slow_syncs(NAME, Some(1))?;
+    ensure!(story.append("log", true)? && story.shim.syncs(NAME)? == 2);
+    story.shim.lie(NAME)?;
+    ensure!(story.append("log", true)? && story.shim.syncs(NAME)? == 2);
+    ensure!(story.cut_power()?.files == 1, "what a lying disk has synced is gone");
+    Ok(())
+}
+
+#[test]
+fn the_wall_clock_jumps() -> Result<()> {
+    let Some(story) = Story::begin()? else { return Ok(()) };
+    let year = || story.run("date -u +%Y")?.1.parse::<i64>().context("a year");
+    let now = year()?;
+    story.shim.set_clock(NAME, 10 * 366 * 86_400)?;
+    let later = year()?;
+    ensure!(later >= now + 10, "{now}, and then {later}");
+    story.shim.set_clock(NAME, 0)?;
+    ensure!(year()? < later);
+    Ok(())
+}
