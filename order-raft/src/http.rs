@@ -72,7 +72,8 @@ async fn ready(State(node): Shared) -> Response {
     // A leader knows best why it is not ready; others lack a leader.
     let reason = node.admit().err().filter(|error| error.kind != ErrorKind::NotLeader);
     let reason = reason.map(|error| ApiError { outcome: None, ..error });
-    let otherwise = || ApiError::new(ErrorKind::NoLeader, "no leader speaks to this replica; an election may be under way");
+    let otherwise =
+        || ApiError::new(ErrorKind::NoLeader, "no leader speaks to this replica; an election may be under way");
     ApiFailure(reason.unwrap_or_else(otherwise)).into_response()
 }
 

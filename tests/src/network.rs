@@ -224,7 +224,8 @@ impl Network {
     /// If they cannot be read.
     pub fn filtered(&self, host: Host) -> Result<u64> {
         let listed = run("nft", &self.in_namespace(host, &["nft", "list", "table", "ip", "chaos"]), "")?;
-        let counts = listed.split("counter packets ").skip(1).filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok());
+        let counts =
+            listed.split("counter packets ").skip(1).filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok());
         Ok(counts.sum())
     }
 

@@ -257,14 +257,11 @@ mod tests {
 
     const SOON: Duration = Duration::from_millis(50);
 
-    /// A server that answers every byte with itself, and tells all that came over each connection when that ends.
-    async fn echo() -> Result<(TcpListener, mpsc::UnboundedSender<Vec<u8>>, mpsc::UnboundedReceiver<Vec<u8>>)> {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        Ok((TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?, sender, receiver))
-    }
-
+    /// A proxy before a server that answers every byte with itself, and tells all that came over each connection when that
+    /// ends.
     async fn behind(treatment: Treatment) -> Result<(Proxy, mpsc::UnboundedReceiver<Vec<u8>>)> {
-        let (listener, sender, receiver) = echo().await?;
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let proxy = Proxy::open(Ipv4Addr::LOCALHOST.into(), listener.local_addr()?, treatment).await?;
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
@@ -301,7 +298,7 @@ mod tests {
         client.write_all(b"a").await?;
         let mut answer = Vec::new();
         ensure!(client.read_to_end(&mut answer).await.is_err() && answer == b"a", "{answer:?}");
-        ensure!(received.recv().await.as_deref() == Some(b"a") && proxy.treated() == 1);
+        ensure!(received.recv().await.as_deref() == Some(&b"a"[..]) && proxy.treated() == 1);
         Ok(())
     }
 
@@ -314,7 +311,7 @@ mod tests {
         client.read_to_end(&mut answer).await?;
         client.write_all(b"b").await?;
         client.shutdown().await?;
-        ensure!(answer == b"a" && received.recv().await.as_deref() == Some(b"ab") && proxy.treated() == 1);
+        ensure!(answer == b"a" && received.recv().await.as_deref() == Some(&b"ab"[..]) && proxy.treated() == 1);
         Ok(())
     }
 
@@ -324,7 +321,7 @@ mod tests {
         let mut client = TcpStream::connect(proxy.address).await?;
         client.write_all(b"abc").await?;
         for _ in 0..2 {
-            ensure!(received.recv().await.as_deref() == Some(b"abc"));
+            ensure!(received.recv().await.as_deref() == Some(&b"abc"[..]));
         }
         ensure!(proxy.treated() == 1);
         Ok(())
@@ -336,7 +333,7 @@ mod tests {
         let mut client = TcpStream::connect(proxy.address).await?;
         client.write_all(b"abc").await?;
         ensure!(client.read_u8().await.is_err() && received.try_recv().is_err());
-        ensure!(received.recv().await.as_deref() == Some(b"abc") && proxy.treated() == 1);
+        ensure!(received.recv().await.as_deref() == Some(&b"abc"[..]) && proxy.treated() == 1);
         Ok(())
     }
 }

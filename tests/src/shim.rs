@@ -70,7 +70,7 @@ impl Shim {
         fs::create_dir_all(&folder)?;
         let clock = folder.join("clock");
         if !clock.exists() {
-            fs::write(clock, 0_i64.to_ne_bytes())?;
+            fs::write(clock, [0; 16])?;
         }
         let set = |name: &str, path: &Path| format!("{name}={}", path.display());
         Ok([set("LD_PRELOAD", &self.library), set("SHIM_FOLDER", &folder), set("SHIM_DATA", data)])
@@ -120,6 +120,16 @@ impl Shim {
     pub fn set_clock(&self, process: Name, seconds: i64) -> Result<()> {
         let clock = OpenOptions::new().write(true).open(self.switches(process).join("clock"))?;
         Ok(clock.write_all_at(&(seconds * 1_000_000_000).to_ne_bytes(), 0)?)
+    }
+
+    /// How often a process has read a wall clock that was wrong.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn wrong_times(&self, process: Name) -> Result<i64> {
+        let mut count = [0; 8];
+        File::open(self.switches(process).join("clock"))?.read_exact_at(&mut count, 8)?;
+        Ok(i64::from_ne_bytes(count))
     }
 
     /// How often a process has synced a file of its own.

@@ -2,7 +2,10 @@
 //! may have gone back.
 
 use anyhow::Result;
-use bazaar_tests::{Cluster, chaos::{Chaos, Kind}};
+use bazaar_tests::{
+    Cluster,
+    chaos::{Chaos, Kind},
+};
 
 /// What they suffer from, and how often.
 const FAULTS_OF: &[Kind] = &[Kind::Kill, Kind::Freeze];

@@ -2,7 +2,11 @@
 //! frontends break one, and the history must show it.
 
 use anyhow::{Result, bail};
-use bazaar_tests::{Cluster, chaos::{Chaos, Kind}, history::Violation};
+use bazaar_tests::{
+    Cluster,
+    chaos::{Chaos, Kind},
+    history::Violation,
+};
 
 /// Faults after which a mutant that was not found out is held to be one that the check cannot find.
 const FAULTS_MAX: u64 = 60;

@@ -105,7 +105,7 @@ impl Story {
         Ok(terms)
     }
 
-    async fn ends_well(self) -> Result<()> {
+    async fn ends_well(mut self) -> Result<()> {
         self.traffic.end(&self.cluster).await
     }
 

@@ -12,7 +12,6 @@ use bazaar_tests::{
 };
 use clap::Parser;
 
-
 /// How long a round is: one cluster, from its start to the check of all that its clients saw.
 const ROUND_MAX: Duration = Duration::from_secs(180);
 /// A rest of time that is too short for a round.
@@ -81,10 +80,9 @@ async fn suffer_round(seed: u64, kinds: &[Kind], frontends: u16, end: Instant) -
     };
     if let Err(error) = suffered {
         println!("{}", chaos.report());
-        return Err(error.context(format!(
-            "seed {seed}; logs, data and what clients saw are in {}",
-            chaos.keep()?.display()
-        )));
+        return Err(
+            error.context(format!("seed {seed}; logs, data and what clients saw are in {}", chaos.keep()?.display()))
+        );
     }
     Ok(chaos.report().clone())
 }

@@ -11,7 +11,12 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::time::sleep;
 
 use super::{Chaos, ON_SMALL_DISK, happened};
-use crate::{Name, disk::{copied, emptied, files}, shim::Lost, wait_until};
+use crate::{
+    Name,
+    disk::{copied, emptied, files},
+    shim::Lost,
+    wait_until,
+};
 
 /// How long a disk is slow, and by how much.
 const SLOW_FOR: Duration = Duration::from_secs(2);
@@ -104,7 +109,8 @@ impl Chaos {
         let id = self.a_follower().await?;
         let name = Name::Replica(id);
         self.cluster.kill(name);
-        let files = files(&self.cluster.data(name))?.into_iter().filter(|file| file.metadata().is_ok_and(|it| it.len() > 0));
+        let files =
+            files(&self.cluster.data(name))?.into_iter().filter(|file| file.metadata().is_ok_and(|it| it.len() > 0));
         let files: Vec<PathBuf> = files.collect();
         let file = self.draw.one_of(&files).clone();
         let (place, bit) = (self.draw.below(file.metadata()?.len()), self.draw.below(8));

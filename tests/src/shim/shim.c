@@ -5,7 +5,7 @@
  *   fail    while it is there: every sync fails (EIO).
  *   slow    while it is there: every sync takes so many milliseconds longer as it says.
  *   lie     while it is there: every sync succeeds and syncs nothing.
- *   clock   eight bytes: so many nanoseconds are added to the wall clock. */
+ *   clock   two numbers of eight bytes: so many nanoseconds are added to the wall clock; so often it was read so. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -26,7 +26,7 @@ typedef int clock_function(clockid_t, struct timespec *);
 static sync_function *real_fsync, *real_fdatasync;
 static clock_function *real_clock_gettime;
 static const char *data, *folder;
-static volatile int64_t *clock_offset;
+static volatile int64_t *wall_clock;
 static int synced = -1;
 
 static int switch_file(const char *name, int flags) {
@@ -43,10 +43,10 @@ __attribute__((constructor)) static void begin(void) {
     data = getenv("SHIM_DATA");
     folder = getenv("SHIM_FOLDER");
     synced = switch_file("synced", O_WRONLY | O_APPEND | O_CREAT);
-    int file = switch_file("clock", O_RDONLY);
+    int file = switch_file("clock", O_RDWR);
     if (file < 0) return;
-    void *page = mmap(0, sizeof *clock_offset, PROT_READ, MAP_SHARED, file, 0);
-    if (page != MAP_FAILED) clock_offset = page;
+    void *page = mmap(0, 2 * sizeof *wall_clock, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (page != MAP_FAILED) wall_clock = page;
     close(file);
 }
 
@@ -102,8 +102,10 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
     /* Others' constructors may ask for the time before ours has run. */
     if (!real_clock_gettime) real_clock_gettime = (clock_function *)dlsym(RTLD_NEXT, "clock_gettime");
     int result = real_clock_gettime(clock, time);
-    if (result == 0 && clock_offset && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) {
-        int64_t moved = time->tv_sec * INT64_C(1000000000) + time->tv_nsec + *clock_offset;
+    int is_wall_clock = clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE;
+    if (result == 0 && wall_clock && is_wall_clock && wall_clock[0] != 0) {
+        int64_t moved = time->tv_sec * INT64_C(1000000000) + time->tv_nsec + wall_clock[0];
+        __atomic_fetch_add(&wall_clock[1], 1, __ATOMIC_RELAXED);
         time->tv_sec = moved / INT64_C(1000000000);
         time->tv_nsec = moved % INT64_C(1000000000);
     }

@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 use bazaar_tests::{Cluster, Name, disk::copied, wait::LOOK_EVERY};
 
 use crate::{
-    REPLACE, SMALL_SNAPSHOTS, a_follower, check_the_rest, checkpoint, flip, has_checkpoint, largest,
-    last_words, refusal, trade,
+    REPLACE, SMALL_SNAPSHOTS, a_follower, check_the_rest, checkpoint, flip, has_checkpoint, largest, last_words,
+    refusal, trade,
 };
 
 /// What is damaged, where in the file, and what the refusal must name and advise.
