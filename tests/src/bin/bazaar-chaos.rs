@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Result, bail, ensure};
+use bazaar_service::start::print_error;
 use bazaar_tests::{
     chaos::{Chaos, Kind, Report, prepared},
     cluster::FRONTENDS_MAX,
@@ -41,7 +42,7 @@ async fn main() -> ExitCode {
     match run(Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            print_error(&error);
             ExitCode::FAILURE
         }
     }
@@ -79,9 +80,10 @@ async fn suffer_round(seed: u64, kinds: &[Kind], frontends: u16, end: Instant) -
         error => error,
     };
     if let Err(error) = suffered {
-        println!("{}", chaos.report());
-        return Err(
-            error.context(format!("seed {seed}; logs, data and what clients saw are in {}", chaos.keep()?.display()))
+        println!("{}\n{error:#}", chaos.report());
+        bail!(
+            "seed {seed} found what is said above; logs, data and what clients saw are in {}",
+            chaos.keep()?.display()
         );
     }
     Ok(chaos.report().clone())
