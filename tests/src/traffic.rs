@@ -450,6 +450,24 @@ impl Traffic {
         &self.shared.recorder
     }
 
+    /// Checks that one order of all operations explains what became of every stock. Nobody else may have traded.
+    ///
+    /// # Errors
+    /// If none does, or that was not found out, which is no pass.
+    pub fn is_linearizable(&self) -> Result<()> {
+        let listed = LISTED.iter().map(|stock| Recorded::listed(stock, LISTED_QUANTITY, LISTED_VERSION));
+        let records: Vec<Recorded> = listed.chain(self.shared.recorder.operations()).collect();
+        for history in by_stock(&records)? {
+            let report = Report::on(history, &Bounds::default());
+            match report.verdict {
+                Verdict::Ok => println!("{report}"),
+                Verdict::Violation(_) => return Err(Violation(report.to_string()).into()),
+                Verdict::Unknown(_) => bail!("{report}"),
+            }
+        }
+        Ok(())
+    }
+
     /// The number of the order that was accepted last.
     ///
     /// # Errors
@@ -483,27 +501,10 @@ impl Traffic {
             println!("{}", door.summary());
         }
         quantities::check(self.shared.recorder.history(), cluster).await?;
-        linearizable(self.shared.recorder.operations())?;
         let records = cluster.folder().join("accepted");
         fs::write(&records, self.shared.recorder.records())?;
         cluster.check(Some(&records)).await.map(drop)
     }
-}
-
-/// What became of every stock must be explained by one order of all operations.
-fn linearizable(operations: Vec<Recorded>) -> Result<()> {
-    let listed = LISTED.iter().map(|stock| Recorded::listed(stock, LISTED_QUANTITY, LISTED_VERSION));
-    let records: Vec<Recorded> = listed.chain(operations).collect();
-    for history in by_stock(&records)? {
-        let report = Report::on(history, &Bounds::default());
-        match report.verdict {
-            Verdict::Ok => println!("{report}"),
-            Verdict::Violation(_) => return Err(Violation(report.to_string()).into()),
-            // What was not found out is no pass.
-            Verdict::Unknown(_) => bail!("{report}"),
-        }
-    }
-    Ok(())
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -18,6 +18,8 @@ use crate::{
     wait_until,
 };
 
+/// How long a replica works on with a full disk, if it can.
+const FULL_FOR: Duration = Duration::from_secs(2);
 /// How long a disk is slow, and by how much.
 const SLOW_FOR: Duration = Duration::from_secs(2);
 const SLOW_BY_MS: [u64; 3] = [5, 40, 250];
@@ -36,10 +38,17 @@ impl Chaos {
         }
         let leads = self.leader().await? == ON_SMALL_DISK;
         let ballast = self.small_disk.as_ref().context("a small disk")?.fill()?;
+        sleep(FULL_FOR).await;
+        let name = Name::Replica(ON_SMALL_DISK);
+        if !self.cluster.has_ended(name)? {
+            // It still writes where it has reserved room. A start needs more.
+            self.cluster.kill(name);
+            self.cluster.launch(name, false)?;
+        }
         let words = self.last_words(ON_SMALL_DISK).await?;
         happened(words.contains("No space left on device"), || words.clone())?;
         drop(ballast);
-        self.restart(Name::Replica(ON_SMALL_DISK)).await?;
+        self.restart(name).await?;
         Ok(format!("replica {ON_SMALL_DISK}, {}", if leads { "leading" } else { "following" }))
     }
 

@@ -185,6 +185,7 @@ impl Chaos {
     /// What is wrong.
     pub async fn end(&mut self) -> Result<()> {
         self.traffic.end(&self.cluster).await?;
+        self.traffic.is_linearizable()?;
         for name in self.cluster.names() {
             no_panic(&self.cluster.data(name).with_extension("log"))?;
         }
