@@ -123,11 +123,7 @@ async fn a_restored_cluster_sends_a_new_member_its_snapshot() -> Result<()> {
     report(&old, "backup", &["backup", text(&file)?, "--replica", "2"]).await?;
     let (mut new, _) = start_restored(&file).await?;
     let lost = if new.leader().await? == 1 { 2 } else { 1 };
-    new.kill(Name::Replica(lost));
-    fs::remove_dir_all(new.data(Name::Replica(lost)))?;
-    new.launch(Name::Replica(lost), false)?;
-    new.bazaar_succeeds("replace", &["members", "replace", &lost.to_string()]).await?;
-    new.wait_ready(Name::Replica(lost)).await?;
+    new.replace(lost).await?;
     let stock = new.stock("S1").await?;
     ensure!(stock["quantity"] == LISTED_QUANTITY - 3, "{stock}");
     new.check(None).await?;
