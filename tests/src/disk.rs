@@ -38,11 +38,9 @@ impl SmallDisk {
     /// If the file that fills it cannot be made.
     pub fn fill(&self) -> Result<Ballast> {
         let path = self.0.join("incoming").join("ballast");
-        let mut file = File::create(&path)?;
-        for bytes in FILLED_AT_ONCE {
-            while file.write_all(&vec![0; bytes]).is_ok() {}
-        }
-        Ok(Ballast(path))
+        let mut ballast = Ballast { file: File::create(&path)?, path };
+        ballast.fill();
+        Ok(ballast)
     }
 }
 
@@ -55,11 +53,23 @@ impl Drop for SmallDisk {
 
 /// The file that fills a disk, gone when this is dropped.
 #[derive(Debug)]
-pub struct Ballast(PathBuf);
+pub struct Ballast {
+    file: File,
+    path: PathBuf,
+}
+
+impl Ballast {
+    /// Takes what has become free.
+    pub fn fill(&mut self) {
+        for bytes in FILLED_AT_ONCE {
+            while self.file.write_all(&vec![0; bytes]).is_ok() {}
+        }
+    }
+}
 
 impl Drop for Ballast {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        let _ = fs::remove_file(&self.path);
     }
 }
 

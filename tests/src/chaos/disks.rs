@@ -37,13 +37,21 @@ impl Chaos {
             self.cluster.transfer(ON_SMALL_DISK).await?;
         }
         let leads = self.leader().await? == ON_SMALL_DISK;
-        let ballast = self.small_disk.as_ref().context("a small disk")?.fill()?;
+        let mut ballast = self.small_disk.as_ref().context("a small disk")?.fill()?;
         sleep(FULL_FOR).await;
         let name = Name::Replica(ON_SMALL_DISK);
         if !self.cluster.has_ended(name)? {
             // It still writes where it has reserved room. A start needs more.
             self.cluster.kill(name);
             self.cluster.launch(name, false)?;
+        }
+        for _ in 0..FATE_LOOKS {
+            // What it gives back at a start is not for it.
+            ballast.fill();
+            if self.cluster.has_ended(name)? {
+                break;
+            }
+            sleep(FATE_LOOK_EVERY).await;
         }
         let words = self.last_words(ON_SMALL_DISK).await?;
         happened(words.contains("No space left on device"), || words.clone())?;
