@@ -154,11 +154,6 @@ impl Cluster {
         Self { frontends, ..self }
     }
 
-    /// The same cluster with processes that break a rule (`bazaar_domain::mutants`); before anything is started.
-    pub fn with_mutant(self, mutant: Option<&'static str>) -> Self {
-        Self { mutant, ..self }
-    }
-
     /// Puts each process on a host of its own, before anything is started; `false`, with the reason printed, where no
     /// network can be laid.
     ///
@@ -212,7 +207,7 @@ impl Cluster {
     /// # Errors
     /// As there, and if they have not been built.
     pub async fn start_mutant(frontends: u16, mutant: &'static str) -> Result<Self> {
-        let mut cluster = Self::prepare("")?.with_frontends(frontends).with_mutant(Some(mutant));
+        let mut cluster = Self { mutant: Some(mutant), ..Self::prepare("")?.with_frontends(frontends) };
         cluster.launch_all().await?;
         Ok(cluster)
     }

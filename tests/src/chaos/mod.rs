@@ -186,8 +186,12 @@ impl Chaos {
     pub async fn end(&mut self) -> Result<()> {
         self.traffic.end(&self.cluster).await?;
         self.traffic.is_linearizable()?;
-        for name in self.cluster.names() {
-            no_panic(&self.cluster.data(name).with_extension("log"))?;
+        // Those of replicas that came and went are there too.
+        for entry in fs::read_dir(self.cluster.folder())? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                no_panic(&path)?;
+            }
         }
         Ok(())
     }
