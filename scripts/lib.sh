@@ -98,6 +98,29 @@ build() {
   [ -x "$bin/bazaar" ] || fail "the build made no $bin/bazaar"
 }
 
+# Builds the same with rules that can be broken, under names of their own: nothing that people use is built anew by it.
+build_mutants() {
+  local -a features binaries
+  local part
+  for part in order-raft catalog frontend; do
+    features+=("bazaar-$part/mutants")
+    binaries+=(--bin "mutant-$part")
+  done
+  cargo build --release --locked --workspace --exclude bazaar-bench --quiet "${binaries[@]}" \
+    --features "$(IFS=,; echo "${features[*]}")"
+}
+
+# Installs and builds what a cluster on hosts of its own needs, to be broken.
+prepare_chaos() {
+  [ "$(id -u)" = 0 ] || fail "network namespaces need root"
+  install_missing
+  local packages=()
+  type -P ip >/dev/null || packages+=(iproute2)
+  type -P nft >/dev/null || packages+=(nftables)
+  install_packages "${packages[@]+"${packages[@]}"}"
+  build
+}
+
 # Prints a program for sed that moves the ports of config/cluster.toml to those from FIRST on; with 'back', the way back.
 moved_ports() {
   local to=$1 way=${2:-there} port old new second=()

@@ -81,6 +81,8 @@ mutants! {
     DropSomeInvalidations = "drop-some-invalidations",
     /// A replica says that its log is on disk before it is.
     AnswerBeforeSync = "answer-before-sync",
+    /// A replica whose disk failed to sync tries once more, and goes on if that succeeds.
+    RetryFailedSync = "retry-failed-sync",
     /// Order reads take what the leader has applied, without asking a quorum whether it still leads.
     SkipReadIndex = "skip-read-index",
     /// Order numbers are taken from the log index.

@@ -176,6 +176,7 @@ pub fn of_mutant(mutant: Mutant) -> Option<&'static str> {
         // Raft, its log and apply are abstract here, and no search is so large that one change in a hundred matters.
         Mutant::DropSomeInvalidations
         | Mutant::AnswerBeforeSync
+        | Mutant::RetryFailedSync
         | Mutant::SkipReadIndex
         | Mutant::NumberFromLogIndex
         | Mutant::UnorderedApply

@@ -34,7 +34,7 @@ struct Args {
     bootstrap: Option<String>,
 }
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let args = Args::parse();
     let common = args.common.clone();
     main_with(&common, async |shutdown| {

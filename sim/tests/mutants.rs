@@ -18,6 +18,10 @@ const SHRUNK_MAX: usize = 12;
 const OUT_OF_REACH: &[(Mutant, &str)] = &[
     (Mutant::ReportApplied, "a publish is answered after its exposure, when applied and exposed are the same"),
     (Mutant::FillFromBeforeHealing, "catalog and replicas decide by the same function, so nothing diverges here"),
+    (
+        Mutant::RetryFailedSync,
+        "a disk that fails to sync ends the replica here; files that lose what a failed sync was for are real",
+    ),
 ];
 
 fn first_violation(mutant: Mutant) -> Option<(Plan, Violation)> {

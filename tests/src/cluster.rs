@@ -53,7 +53,10 @@ pub const REPLICAS: [u64; 3] = [1, 2, 3];
 const REPLICAS_MAX: u64 = 5;
 /// How long a process may take to end by itself: a workload checks all that it did first.
 const FINISH_MAX: Duration = Duration::from_secs(180);
-const REPLICA_BINARY: &str = "bazaar-order-raft";
+/// What people run, and the same with rules that can be broken.
+const REPLICA_BINARIES: [&str; 2] = ["bazaar-order-raft", "mutant-order-raft"];
+const CATALOG_BINARIES: [&str; 2] = ["bazaar-catalog", "mutant-catalog"];
+const FRONTEND_BINARIES: [&str; 2] = ["bazaar-frontend", "mutant-frontend"];
 /// Most frontends of a cluster here.
 pub const FRONTENDS_MAX: u16 = 4;
 /// What a test stock starts with.
@@ -154,6 +157,12 @@ impl Cluster {
         Self { frontends, ..self }
     }
 
+    /// The same cluster of processes that break a rule (`bazaar_domain::mutants`); before anything is started. They have
+    /// to be built: `scripts/mutants` does that.
+    pub fn with_mutant(self, mutant: &'static str) -> Self {
+        Self { mutant: Some(mutant), ..self }
+    }
+
     /// Puts each process on a host of its own, before anything is started; `false`, with the reason printed, where no
     /// network can be laid.
     ///
@@ -200,16 +209,6 @@ impl Cluster {
             self.launch(name, true)?;
         }
         self.wait_all_ready().await
-    }
-
-    /// As [`Self::start_with_frontends`], with a catalog and frontends that break a rule (`bazaar_domain::mutants`).
-    ///
-    /// # Errors
-    /// As there, and if they have not been built.
-    pub async fn start_mutant(frontends: u16, mutant: &'static str) -> Result<Self> {
-        let mut cluster = Self { mutant: Some(mutant), ..Self::prepare("")?.with_frontends(frontends) };
-        cluster.launch_all().await?;
-        Ok(cluster)
     }
 
     /// Makes folder, ports and configuration, and starts nothing.
@@ -316,24 +315,24 @@ impl Cluster {
         if !matches!(name, Name::Frontend(_)) {
             arguments.extend(["--data".into(), text(self.data(name))]);
         }
-        let binary = match name {
-            Name::Catalog if self.mutant.is_some() => "mutant-catalog",
-            Name::Catalog => "bazaar-catalog",
+        let binaries = match name {
+            Name::Catalog => CATALOG_BINARIES,
             Name::Frontend(number) => {
                 for (listener, flag) in (0..).zip(["--public", "--internal", "--admin"]) {
                     arguments.extend([flag.into(), self.address(frontend_port(number) + listener)]);
                 }
-                if self.mutant.is_some() { "mutant-frontend" } else { "bazaar-frontend" }
+                FRONTEND_BINARIES
             }
             Name::Replica(id) => {
                 arguments.extend(["--id".into(), id.to_string()]);
                 if bootstrap {
                     arguments.extend(["--bootstrap".into(), "test-cluster".into()]);
                 }
-                REPLICA_BINARY
+                REPLICA_BINARIES
             }
         };
-        (binary, arguments)
+        let [real, mutant] = binaries;
+        (if self.mutant.is_some() { mutant } else { real }, arguments)
     }
 
     /// Starts a process and does not wait for it.

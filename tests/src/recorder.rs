@@ -14,13 +14,18 @@ use bazaar_linear::{
 use reqwest::{RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 
-use crate::described;
-use crate::history::{Claim, History, LISTING, ORDERS, Seen, Violation};
+use crate::{
+    cluster::STOCKS,
+    described,
+    history::{Claim, History, LISTING, ORDERS, Seen, Violation},
+};
 
 /// Longer than the service holds any request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// Orders of a page.
 const PAGE_ORDERS: u64 = 500;
+/// A large prime: its multiples are spread over all accepted orders, old and new.
+const STEP: u64 = 2_147_483_647;
 
 /// Why a request brought nothing.
 #[derive(Debug)]
@@ -68,6 +73,14 @@ pub struct Order {
 }
 
 impl Order {
+    /// The order that a record of an accepted one is about.
+    fn of(record: &Value) -> Option<Self> {
+        let key = record["key"].as_str()?.to_owned();
+        let stock = STOCKS.into_iter().find(|stock| record["name"] == *stock)?;
+        let side = ["buy", "sell"].into_iter().find(|side| record["type"] == *side)?;
+        Some(Self { key, stock, side, quantity: record["quantity"].as_u64()? })
+    }
+
     /// As an item of a batch.
     fn item(&self) -> Value {
         json!({ "key": self.key, "name": self.stock, "type": self.side, "quantity": self.quantity })
@@ -149,6 +162,14 @@ impl Recorder {
     /// The order that was accepted last.
     pub fn newest_order(&self) -> Option<Value> {
         self.accepted().orders.last().cloned()
+    }
+
+    /// One of the orders that were accepted, whichever `number` means.
+    pub fn accepted_order(&self, number: u64) -> Option<Order> {
+        let accepted = self.accepted();
+        let count = u64::try_from(accepted.orders.len()).ok()?;
+        let place = number.wrapping_mul(STEP).checked_rem(count)?;
+        Order::of(accepted.orders.get(usize::try_from(place).ok()?)?)
     }
 
     /// All accepted orders, one in each line, as `bazaar check` reads them.

@@ -11,7 +11,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs::{self, File, OpenOptions},
-    io::{ErrorKind, Write as _},
+    io::ErrorKind,
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     process::Command,
@@ -22,6 +22,8 @@ use anyhow::{Context, Result, bail};
 use crate::{Name, chaos::Draw, disk::files};
 
 const SOURCE: &str = include_str!("shim/shim.c");
+/// What the library notes in place of a size.
+const FAILED: &str = "failed";
 
 /// The library, and the folder with the switches of all processes.
 #[derive(Debug)]
@@ -84,7 +86,10 @@ impl Shim {
         let file = self.switches(process).join(name);
         match content {
             Some(content) => fs::write(file, content)?,
-            None => fs::remove_file(file)?,
+            None => match fs::remove_file(file) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            },
         }
         Ok(())
     }
@@ -137,7 +142,7 @@ impl Shim {
     /// # Errors
     /// If the notes cannot be read.
     pub fn syncs(&self, process: Name) -> Result<usize> {
-        Ok(self.notes(process)?.lines().count())
+        Ok(self.notes(process)?.lines().filter(|line| !line.ends_with(FAILED)).count())
     }
 
     fn notes(&self, process: Name) -> Result<String> {
@@ -173,19 +178,25 @@ impl Shim {
             // What is there when the power is back is there to stay.
             kept.push_str(&format!("{inode} {}\n", path.metadata()?.len()));
         }
-        let notes = self.switches(process).join("synced");
-        OpenOptions::new().create(true).append(true).open(notes)?.write_all(kept.as_bytes())?;
+        fs::write(self.switches(process).join("synced"), kept)?;
         Ok(lost)
     }
 }
 
-/// The newest note of each inode.
+/// How much of each inode is on disk. What is written after a sync that failed lies behind a hole: it does not count.
 fn parse(notes: &str) -> Result<HashMap<u64, u64>> {
-    let note = |line: &str| {
-        let (inode, size) = line.split_once(' ')?;
-        Some((inode.parse().ok()?, size.parse().ok()?))
-    };
-    notes.lines().map(|line| note(line).with_context(|| format!("not a note of a sync: {line}"))).collect()
+    let (mut sizes, mut failed) = (HashMap::new(), HashSet::new());
+    for line in notes.lines() {
+        let wrong = || format!("not a note of a sync: {line}");
+        let (inode, size) = line.split_once(' ').with_context(wrong)?;
+        let inode: u64 = inode.parse().with_context(wrong)?;
+        if size == FAILED {
+            failed.insert(inode);
+        } else if !failed.contains(&inode) {
+            sizes.insert(inode, size.parse().with_context(wrong)?);
+        }
+    }
+    Ok(sizes)
 }
 
 /// Cuts a file, mostly exactly where it was synced; returns its new length.

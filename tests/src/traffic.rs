@@ -17,6 +17,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
     Cluster,
+    chaos::Check,
     cluster::{LISTED_QUANTITY, STOCKS as LISTED},
     history::Violation,
     quantities::{self, LISTED_VERSION},
@@ -111,7 +112,7 @@ impl Faults {
         match &faults[..] {
             [] => Ok(()),
             faults if faults.iter().any(|fault| fault.is::<Violation>()) => Err(Violation(text()).into()),
-            _ => bail!("{}", text()),
+            _ => Err(anyhow!(text()).context(Check::Answers)),
         }
     }
 
@@ -329,6 +330,15 @@ async fn gamble(door: Arc<Door>, number: u64) -> Result<()> {
     Ok(())
 }
 
+/// A client that sends an order again which somebody was told long ago, or just now, is accepted.
+async fn send_again(door: Arc<Door>, number: u64) -> Result<()> {
+    match door.recorder.accepted_order(number) {
+        Some(order) => ensure!(door.trade(&[order]).await?, "an accepted order was rejected later"),
+        None => {}
+    }
+    Ok(())
+}
+
 async fn look(door: Arc<Door>, stock: &str) -> Result<()> {
     if door.settle(Count::Lookups, door.recorder.look(stock).await)? == Some(true) {
         door.add(Count::Hits);
@@ -384,6 +394,7 @@ impl Traffic {
             self.clients.spawn(repeat(Arc::clone(&door), client * NUMBERS_EACH, PAUSE, gamble));
         }
         self.clients.spawn(repeat(Arc::clone(&door), 0, PAUSE, trade_pair));
+        self.clients.spawn(repeat(Arc::clone(&door), 0, PAUSE, send_again));
         self.clients.spawn(repeat(Arc::clone(&door), 0, PAUSE, page));
         self.clients.spawn(repeat(Arc::clone(&door), 0, PAUSE, read_order));
         door
@@ -500,10 +511,10 @@ impl Traffic {
         for door in &self.doors {
             println!("{}", door.summary());
         }
-        quantities::check(self.shared.recorder.history(), cluster).await?;
+        quantities::check(self.shared.recorder.history(), cluster).await.context(Check::Quantities)?;
         let records = cluster.folder().join("accepted");
         fs::write(&records, self.shared.recorder.records())?;
-        cluster.check(Some(&records)).await.map(drop)
+        cluster.check(Some(&records)).await.context(Check::Orders).map(drop)
     }
 }
 

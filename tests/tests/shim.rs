@@ -80,6 +80,20 @@ fn a_power_cut_takes_nothing_that_was_synced() -> Result<()> {
 }
 
 #[test]
+fn no_later_sync_brings_back_what_one_failed_to_sync() -> Result<()> {
+    let Some(story) = Story::begin()? else { return Ok(()) };
+    ensure!(story.append("log", true)?);
+    story.shim.fail_syncs(NAME, true)?;
+    ensure!(!story.append("log", true)?);
+    story.shim.fail_syncs(NAME, false)?;
+    ensure!(story.append("log", true)? && story.append("other", true)?);
+    let lost = story.cut_power()?;
+    ensure!(lost.files == 1 && story.length("other")? == 1_024, "{lost:?}");
+    ensure!((1_024..3_072).contains(&story.length("log")?), "{lost:?}");
+    Ok(())
+}
+
+#[test]
 fn syncs_fail_are_slow_and_lie_as_told() -> Result<()> {
     let Some(story) = Story::begin()? else { return Ok(()) };
     ensure!(story.append("log", true)? && story.shim.syncs(NAME)? == 1);

@@ -117,6 +117,12 @@ impl Database {
         self.db.flush_wal(true).map_err(|error| explained(&error))
     }
 
+    /// Hands everything that was written before to the system, which may still lose it.
+    #[cfg(feature = "mutants")]
+    pub(super) fn write_out(&self) -> Result<(), String> {
+        self.db.flush_wal(false).map_err(|error| explained(&error))
+    }
+
     /// Removes files that hold nothing but entries before `end`. Unlike a tombstone this takes effect at once, also
     /// after a power cut: the purge of these entries must be durable already.
     pub(super) fn delete_files_before(&self, end: u64) -> Result<(), String> {

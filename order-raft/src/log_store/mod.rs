@@ -9,6 +9,8 @@ mod database;
 mod flusher;
 mod keys;
 mod recent;
+#[cfg(feature = "mutants")]
+mod retried;
 pub mod stopped;
 mod store;
 #[cfg(test)]

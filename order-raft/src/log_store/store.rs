@@ -7,6 +7,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+#[cfg(feature = "mutants")]
+use bazaar_domain::mutants::{Mutant, broken};
+
 use super::{
     codec,
     database::{Changes, Database},
@@ -68,6 +71,10 @@ pub(super) struct Store {
 impl Store {
     /// Opens the log in `path` and checks that it has a beginning and an end.
     pub(super) fn open(path: &Path, on_fatal: impl Fn(String) + Send + Sync + 'static) -> anyhow::Result<Self> {
+        #[cfg(feature = "mutants")]
+        if broken(Mutant::RetryFailedSync) {
+            return Self::open_with_sync(path, on_fatal, super::retried::sync);
+        }
         Self::open_with_sync(path, on_fatal, Database::sync)
     }
 

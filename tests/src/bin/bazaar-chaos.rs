@@ -75,11 +75,7 @@ async fn suffer_round(seed: u64, kinds: &[Kind], frontends: u16, end: Instant) -
     let Some(mut chaos) = Chaos::begin_with_everything(prepared(frontends)?, seed).await? else {
         bail!("this machine does not permit it; the line above says what");
     };
-    let suffered = match chaos.suffer_while(kinds, |_| Instant::now() < end).await {
-        Ok(()) => chaos.end().await,
-        error => error,
-    };
-    if let Err(error) = suffered {
+    if let Err(error) = chaos.suffer_until(kinds, end).await {
         println!("{}\n{error:#}", chaos.report());
         bail!(
             "seed {seed} found what is said above; logs, data and what clients saw are in {}",

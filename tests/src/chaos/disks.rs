@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use tokio::time::sleep;
 
-use super::{Chaos, ON_SMALL_DISK, happened};
+use super::{Chaos, Check, ON_SMALL_DISK, happened, recovers};
 use crate::{
     Name,
     disk::{copied, emptied, files},
@@ -23,6 +23,11 @@ const FULL_FOR: Duration = Duration::from_secs(2);
 /// How long a disk is slow, and by how much.
 const SLOW_FOR: Duration = Duration::from_secs(2);
 const SLOW_BY_MS: [u64; 3] = [5, 40, 250];
+/// The same for all disks, before their power goes.
+const SLOW_BEFORE_CUT: Duration = Duration::from_secs(1);
+const SLOW_BEFORE_CUT_MS: u64 = 250;
+/// How long all disks fail to sync before that, and then work.
+const FAILING_BEFORE_CUT: Duration = Duration::from_millis(300);
 /// How long a damaged replica may work until it is replaced.
 const DAMAGED_FOR: Duration = Duration::from_secs(1);
 /// How often, and at what distance, a damaged replica is looked at.
@@ -34,7 +39,7 @@ const OLD_FOR: Duration = Duration::from_secs(2);
 impl Chaos {
     pub(super) async fn fill_disk(&mut self) -> Result<String> {
         if self.draw.one_in(2) {
-            self.cluster.transfer(ON_SMALL_DISK).await?;
+            recovers(&self.traffic, self.cluster.transfer(ON_SMALL_DISK)).await?;
         }
         let leads = self.leader().await? == ON_SMALL_DISK;
         let mut ballast = self.small_disk.as_ref().context("a small disk")?.fill()?;
@@ -63,7 +68,7 @@ impl Chaos {
     pub(super) async fn fail_syncs(&mut self) -> Result<String> {
         let id = self.a_replica().await?;
         self.cluster.shim()?.fail_syncs(Name::Replica(id), true)?;
-        let words = self.last_words(id).await?;
+        let words = self.last_words(id).await.context(Check::FailedSync)?;
         happened(words.contains("look after the disk"), || words.clone())?;
         self.cluster.shim()?.fail_syncs(Name::Replica(id), false)?;
         self.restart(Name::Replica(id)).await?;
@@ -105,7 +110,9 @@ impl Chaos {
 
     pub(super) async fn cut_power_of_all(&mut self) -> Result<String> {
         let keepers: Vec<Name> = self.cluster.names().filter(|name| !matches!(name, Name::Frontend(_))).collect();
+        let before = self.disks_before_the_cut(&keepers).await?;
         self.cluster.kill_all()?;
+        self.all_disks_work(&keepers)?;
         let mut all = Lost::default();
         for name in keepers {
             let Lost { files, bytes } = self.cut_power(name)?;
@@ -115,7 +122,32 @@ impl Chaos {
         // What replicas apply is synced now and then only.
         happened(all.bytes > 0, || "everything was synced".into())?;
         self.start_all().await?;
-        Ok(format!("{} bytes of {} files", all.bytes, all.files))
+        Ok(format!("{} bytes of {} files{before}", all.bytes, all.files))
+    }
+
+    /// What the disks do until the power goes: work, take long, or fail to sync.
+    async fn disks_before_the_cut(&mut self, keepers: &[Name]) -> Result<&'static str> {
+        let shim = self.cluster.shim()?;
+        let (words, lasts) = match self.draw.below(3) {
+            0 => return Ok(""),
+            1 => {
+                keepers.iter().try_for_each(|name| shim.slow_syncs(*name, Some(SLOW_BEFORE_CUT_MS)))?;
+                (", slow before", SLOW_BEFORE_CUT)
+            }
+            _ => {
+                keepers.iter().try_for_each(|name| shim.fail_syncs(*name, true))?;
+                sleep(FAILING_BEFORE_CUT).await;
+                keepers.iter().try_for_each(|name| shim.fail_syncs(*name, false))?;
+                // Who took a failure for a success goes on.
+                (", failing to sync before", FAILING_BEFORE_CUT)
+            }
+        };
+        sleep(lasts).await;
+        Ok(words)
+    }
+
+    fn all_disks_work(&self, keepers: &[Name]) -> Result<()> {
+        keepers.iter().try_for_each(|name| self.cluster.shim()?.slow_syncs(*name, None))
     }
 
     fn cut_power(&mut self, name: Name) -> Result<Lost> {
@@ -166,7 +198,7 @@ impl Chaos {
     }
 
     async fn replace(&mut self, id: u64) -> Result<()> {
-        self.traffic.unless_faulty(self.cluster.replace(id)).await
+        recovers(&self.traffic, self.cluster.replace(id)).await
     }
 
     pub(super) async fn bring_back_old_directory(&mut self) -> Result<String> {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::Chaos;
+use super::{Chaos, recovers};
 use crate::{Name, cluster::REPLICAS, disk::emptied};
 
 /// The replica that comes and goes.
@@ -13,12 +13,12 @@ impl Chaos {
         let guest = Name::Replica(GUEST);
         self.cluster.write_config(&[&REPLICAS[..], &[GUEST]].concat())?;
         self.cluster.launch(guest, false)?;
-        self.cluster.wait_role(GUEST, "joining").await?;
+        recovers(&self.traffic, self.cluster.wait_role(GUEST, "joining")).await?;
         self.change("add").await?;
-        self.traffic.unless_faulty(self.cluster.wait_ready(guest)).await?;
+        recovers(&self.traffic, self.cluster.wait_ready(guest)).await?;
         // With four voters, three are a majority; now and then the new one leads.
         if self.draw.one_in(2) {
-            self.cluster.transfer(GUEST).await?;
+            recovers(&self.traffic, self.cluster.transfer(GUEST)).await?;
         }
         self.traffic.trades_go_on().await?;
         self.change("remove").await?;
@@ -30,6 +30,6 @@ impl Chaos {
 
     async fn change(&self, how: &str) -> Result<()> {
         let id = GUEST.to_string();
-        self.traffic.unless_faulty(self.cluster.bazaar_succeeds(how, &["members", how, &id])).await.map(drop)
+        recovers(&self.traffic, self.cluster.bazaar_succeeds(how, &["members", how, &id])).await.map(drop)
     }
 }

@@ -4,12 +4,14 @@
 //! packets that were counted, bytes that were lost. After it a leader and trades have to be there in time, and at the end
 //! all that clients saw is checked, see [`Traffic::end`].
 
+mod check;
 mod clocks;
 mod disks;
 mod draw;
 mod kind;
 mod links;
 mod members;
+mod mutants;
 mod processes;
 mod report;
 
@@ -29,8 +31,10 @@ use crate::{
     traffic::{Trades, Traffic},
 };
 
+pub use check::Check;
 pub use draw::Draw;
 pub use kind::Kind;
+pub use mutants::{BROKEN, Broken, Caught};
 pub use report::Report;
 
 /// When a fault is over, there has to be a leader within this time, and trades at every frontend within the other.
@@ -137,12 +141,21 @@ impl Chaos {
         println!("{:>7.1} s  {kind:<17} {evidence}", self.began.elapsed().as_secs_f64());
         let over = Instant::now();
         let leader = timeout(LEADER_WITHIN, self.cluster.leader()).await;
-        self.traffic.unless_faulty(async { leader.context("there is no leader in time")? }).await?;
+        recovers(&self.traffic, async { leader.context("there is no leader in time")? }).await?;
         let leader = over.elapsed();
         let trades = timeout(TRADES_WITHIN, self.traffic.trades_go_on()).await;
-        trades.context("trades do not go on in time")??;
+        trades.context("trades do not go on in time").context(Check::Recovery)??;
         self.report.add(kind, evidence, leader, over.elapsed());
         Ok(())
+    }
+
+    /// The same until `end`, and then [`Self::end`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn suffer_until(&mut self, kinds: &[Kind], end: Instant) -> Result<()> {
+        self.suffer_while(kinds, |_| Instant::now() < end).await?;
+        self.end().await
     }
 
     /// Does it and undoes it; returns what shows that it happened.
@@ -185,12 +198,12 @@ impl Chaos {
     /// What is wrong.
     pub async fn end(&mut self) -> Result<()> {
         self.traffic.end(&self.cluster).await?;
-        self.traffic.is_linearizable()?;
+        self.traffic.is_linearizable().context(Check::Linearizability)?;
         // Those of replicas that came and went are there too.
         for entry in fs::read_dir(self.cluster.folder())? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "log") {
-                no_panic(&path)?;
+                no_panic(&path).context(Check::Panics)?;
             }
         }
         Ok(())
@@ -217,7 +230,7 @@ impl Chaos {
     }
 
     async fn leader(&self) -> Result<u64> {
-        self.traffic.unless_faulty(self.cluster.leader()).await
+        recovers(&self.traffic, self.cluster.leader()).await
     }
 
     async fn followers(&self) -> Result<Vec<u64>> {
@@ -251,8 +264,13 @@ impl Chaos {
     }
 
     async fn restart(&mut self, name: Name) -> Result<()> {
-        self.traffic.unless_faulty(self.cluster.restart(name)).await
+        recovers(&self.traffic, self.cluster.restart(name)).await
     }
+}
+
+/// Waits for something that has to come about when all is well, unless a client finds a fault first.
+async fn recovers<T>(traffic: &Traffic, something: impl Future<Output = Result<T>>) -> Result<T> {
+    traffic.unless_faulty(async { something.await.context(Check::Recovery) }).await
 }
 
 fn no_panic(log: &Path) -> Result<()> {

@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use anyhow::Result;
 use tokio::time::sleep;
 
-use super::{Chaos, happened};
+use super::{Chaos, happened, recovers};
 use crate::{Name, wait_until};
 
 /// How long processes are dead or halted: below and above the length of a lease.
@@ -51,7 +51,7 @@ impl Chaos {
         for name in self.cluster.names() {
             self.cluster.launch(name, false)?;
         }
-        self.traffic.unless_faulty(self.cluster.wait_all_ready()).await
+        recovers(&self.traffic, self.cluster.wait_all_ready()).await
     }
 
     pub(super) async fn restart_in_turn(&mut self) -> Result<String> {

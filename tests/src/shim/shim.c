@@ -2,7 +2,8 @@
  *
  * SHIM_DATA names the folder whose files are watched, SHIM_FOLDER the one with the switches:
  *   synced  here: a line "inode size" for every sync that succeeded. The rest of a file may be lost in a power cut.
- *   fail    while it is there: every sync fails (EIO).
+ *   fail    while it is there: every sync fails (EIO): a line "inode failed" in synced. The system then forgets that what
+ *           was to be synced is not on disk, so no later sync brings it there.
  *   slow    while it is there: every sync takes so many milliseconds longer as it says.
  *   lie     while it is there: every sync succeeds and syncs nothing.
  *   clock   two numbers of eight bytes: so many nanoseconds are added to the wall clock; so often it was read so. */
@@ -74,23 +75,26 @@ static void wait_as_told(void) {
     close(file);
 }
 
+static void note(const char *line, int length) {
+    if (synced >= 0 && write(synced, line, length) != length) abort();
+}
+
 static int watched_sync(int file, sync_function *real) {
     if (!is_watched(file)) return real(file);
     wait_as_told();
-    if (is_on("fail")) {
-        errno = EIO;
-        return -1;
-    }
     if (is_on("lie")) return 0;
+    char line[64];
     /* The size before the sync: what is written meanwhile need not be covered. */
     struct stat before;
     int known = fstat(file, &before) == 0;
-    int result = real(file);
-    if (result == 0 && known && synced >= 0) {
-        char line[64];
-        int length = snprintf(line, sizeof line, "%ju %jd\n", (uintmax_t)before.st_ino, (intmax_t)before.st_size);
-        if (write(synced, line, length) != length) abort();
+    if (is_on("fail")) {
+        if (known) note(line, snprintf(line, sizeof line, "%ju failed\n", (uintmax_t)before.st_ino));
+        errno = EIO;
+        return -1;
     }
+    int result = real(file);
+    if (result == 0 && known)
+        note(line, snprintf(line, sizeof line, "%ju %jd\n", (uintmax_t)before.st_ino, (intmax_t)before.st_size));
     return result;
 }
 

@@ -1,0 +1,121 @@
+//! Rules that processes break on purpose, and the faults that must show it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::{Chaos, Check, Kind, prepared};
+
+/// A rule that is broken in all processes of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Broken {
+    /// Its name among `bazaar_domain::mutants`.
+    pub mutant: &'static str,
+    /// What then happens.
+    pub what: &'static str,
+    /// The faults under which it must be noticed.
+    pub faults: &'static [Kind],
+}
+
+/// Every rule that is broken in real processes.
+pub const BROKEN: &[Broken] = &[
+    Broken {
+        mutant: "answer-before-sync",
+        what: "a replica says that its log is on disk before it is",
+        faults: &[Kind::PowerLossAll],
+    },
+    Broken {
+        mutant: "release-despite-grants",
+        what: "trades are answered before the catalog's ack",
+        faults: &[Kind::LeaderCatalog, Kind::Freeze],
+    },
+    Broken {
+        mutant: "drop-some-invalidations",
+        what: "one invalidation in a hundred is not sent",
+        faults: &[Kind::Kill],
+    },
+    Broken {
+        mutant: "ignore-acks",
+        what: "the catalog does not wait for acks of its invalidations",
+        faults: &[Kind::Kill, Kind::Freeze],
+    },
+    Broken {
+        mutant: "hit-without-lease",
+        what: "caches answer although their lease is over",
+        faults: &[Kind::Kill, Kind::Freeze, Kind::FrontendCatalog],
+    },
+    Broken {
+        mutant: "fill-below-floor",
+        what: "caches take answers from before an invalidation",
+        faults: &[Kind::Kill, Kind::Freeze],
+    },
+    Broken {
+        mutant: "skip-read-index",
+        what: "order reads are not confirmed by a quorum",
+        faults: &[Kind::Halves, Kind::LeaderAlone],
+    },
+    Broken {
+        mutant: "snapshot-without-outcomes",
+        what: "a snapshot lacks the outcomes of its keys",
+        faults: &[Kind::Wiped, Kind::Kill],
+    },
+    Broken { mutant: "number-from-log-index", what: "order numbers come from the log index", faults: &[Kind::Kill] },
+    Broken {
+        mutant: "apply-in-two-writes",
+        what: "what is applied and up to where are two writes",
+        faults: &[Kind::PowerLoss, Kind::PowerLossAll],
+    },
+    Broken {
+        mutant: "retry-failed-sync",
+        what: "a failed sync is tried again",
+        faults: &[Kind::PowerLossAll, Kind::FailingSync],
+    },
+    Broken {
+        mutant: "unordered-apply",
+        what: "a batch is applied in the order of an unordered map",
+        faults: &[Kind::Kill],
+    },
+];
+
+/// How a broken rule was noticed.
+#[derive(Debug)]
+pub struct Caught {
+    /// What noticed it.
+    pub check: Check,
+    /// What it says.
+    pub error: anyhow::Error,
+    /// How long that took, over all rounds.
+    pub after: Duration,
+}
+
+/// A cluster suffers for this long before all that its clients saw is checked, and the next one begins.
+const ROUND: Duration = Duration::from_secs(15);
+
+impl Broken {
+    /// Lets clusters that break the rule suffer until a check fails; `None` where this machine does not permit it.
+    ///
+    /// # Errors
+    /// If no check fails in this time, or a fault cannot be done.
+    pub async fn caught_within(&self, limit: Duration, seed: u64) -> Result<Option<Caught>> {
+        let began = Instant::now();
+        for seed in seed.. {
+            let cluster = prepared(2)?.with_mutant(self.mutant);
+            let round = Instant::now() + ROUND;
+            let suffered = match Chaos::begin_with_everything(cluster, seed).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(mut chaos)) => chaos.suffer_until(self.faults, round).await,
+                Err(error) => Err(error),
+            };
+            let after = began.elapsed();
+            match suffered {
+                Err(error) => {
+                    let check = Check::that_failed(&error).with_context(|| format!("no check says so: {error:#}"))?;
+                    return Ok(Some(Caught { check, error, after }));
+                }
+                Ok(()) if after > limit => break,
+                Ok(()) => {}
+            }
+        }
+        bail!("'{}' was not noticed in {limit:?}", self.mutant)
+    }
+}
