@@ -90,7 +90,7 @@ impl Chaos {
         let by = *self.draw.one_of(&SLOW_BY_MS);
         let before = self.cluster.shim()?.syncs(name)?;
         self.cluster.shim()?.slow_syncs(name, Some(by))?;
-        sleep(SLOW_FOR).await;
+        self.last_for(SLOW_FOR).await?;
         let syncs = wait_until("a slow disk has synced", || async {
             Some(self.cluster.shim().ok()?.syncs(name).ok()? - before).filter(|syncs| *syncs > 0)
         })

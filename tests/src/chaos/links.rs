@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, fmt::Write as _, net::IpAddr, time::Duration};
 
 use anyhow::{Context, Result};
-use tokio::time::sleep;
 
 use super::{Chaos, Kind, happened};
 use crate::{
@@ -81,7 +80,7 @@ impl Chaos {
 
     async fn heal_later(&mut self) -> Result<Duration> {
         let time = self.time();
-        sleep(time).await;
+        self.last_for(time).await?;
         self.network()?.heal()?;
         Ok(time)
     }
@@ -144,7 +143,7 @@ impl Chaos {
                  ip {field} != {{ 127.0.0.0/8, {observer} }} numgen random mod 100 < {percent} counter drop\n}}"
             ),
         )?;
-        sleep(time).await;
+        self.last_for(time).await?;
         // A host that is spoken to at all has lost a packet sooner or later.
         let lost = wait_until("a packet is lost", || async {
             self.network().ok()?.filtered(host).ok().filter(|lost| *lost > 0)
@@ -159,7 +158,7 @@ impl Chaos {
         let treatment = self.treatment(kind)?;
         let proxies = self.interpose(link, treatment).await?;
         let time = self.time();
-        sleep(time).await;
+        self.last_for(time).await?;
         // A connection is treated when it has lived, or has been silent, for long enough.
         let what = format!("{link:?} are treated by {treatment:?}");
         let treated = || proxies.values().map(Proxy::treated).sum::<u64>();

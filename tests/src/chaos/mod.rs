@@ -12,6 +12,7 @@ mod kind;
 mod links;
 mod members;
 mod mutants;
+mod overlap;
 mod processes;
 mod report;
 
@@ -24,6 +25,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tokio::time::timeout;
 
+use self::overlap::Overlap;
 use crate::{
     Cluster, Name,
     cluster::REPLICAS,
@@ -71,6 +73,8 @@ pub struct Chaos {
     draw: Draw,
     report: Report,
     began: Instant,
+    /// What else happened during the fault that lasts.
+    overlap: Option<Overlap>,
 }
 
 impl Chaos {
@@ -86,7 +90,7 @@ impl Chaos {
             }
         }
         let (draw, report, began) = (Draw::new(seed), Report::default(), Instant::now());
-        Ok(Self { small_disk: None, cluster, traffic, draw, report, began })
+        Ok(Self { small_disk: None, cluster, traffic, draw, report, began, overlap: None })
     }
 
     /// Starts a cluster that can suffer all kinds of faults: each process on a host of its own, with a shim before its
@@ -137,7 +141,13 @@ impl Chaos {
     }
 
     async fn suffer_one(&mut self, kind: Kind) -> Result<()> {
-        let evidence = self.carry_out(kind).await?;
+        let mut evidence = self.carry_out(kind).await?;
+        if let Some(Overlap { words, restarted }) = self.overlap.take() {
+            evidence.push_str(&words);
+            if let Some(name) = restarted {
+                recovers(&self.traffic, self.cluster.wait_ready(name)).await?;
+            }
+        }
         println!("{:>7.1} s  {kind:<17} {evidence}", self.began.elapsed().as_secs_f64());
         let over = Instant::now();
         let leader = timeout(LEADER_WITHIN, self.cluster.leader()).await;
