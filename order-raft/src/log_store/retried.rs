@@ -17,8 +17,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Syncs the files of the write-ahead log, again and again until it succeeds.
 pub(super) fn sync(database: &Database) -> Result<(), String> {
     database.write_out()?;
-    while let Err(error) = sync_files(database.path()) {
-        tracing::warn!(%error, "a sync failed; once more");
+    while sync_files(database.path()).is_err() {
         thread::sleep(PAUSE);
     }
     Ok(())

@@ -49,11 +49,7 @@ pub const BROKEN: &[Broken] = &[
         what: "caches take answers from before an invalidation",
         faults: &[Kind::Kill, Kind::Freeze],
     },
-    Broken {
-        mutant: "skip-read-index",
-        what: "order reads are not confirmed by a quorum",
-        faults: &[Kind::Halves, Kind::LeaderAlone],
-    },
+    Broken { mutant: "skip-read-index", what: "order reads are not confirmed by a quorum", faults: &[Kind::Halves] },
     Broken {
         mutant: "snapshot-without-outcomes",
         what: "a snapshot lacks the outcomes of its keys",
@@ -63,13 +59,9 @@ pub const BROKEN: &[Broken] = &[
     Broken {
         mutant: "apply-in-two-writes",
         what: "what is applied and up to where are two writes",
-        faults: &[Kind::PowerLoss, Kind::PowerLossAll],
+        faults: &[Kind::PowerLossAll],
     },
-    Broken {
-        mutant: "retry-failed-sync",
-        what: "a failed sync is tried again",
-        faults: &[Kind::PowerLossAll, Kind::FailingSync],
-    },
+    Broken { mutant: "retry-failed-sync", what: "a failed sync is tried again", faults: &[Kind::PowerLossAll] },
     Broken {
         mutant: "unordered-apply",
         what: "a batch is applied in the order of an unordered map",
