@@ -4,41 +4,32 @@
 //! file back to where it was synced, or a little behind it. On command, syncs fail, take long or do nothing, and the wall
 //! clock jumps. The monotonic clock is never touched: leases rest on it, see `docs/leases.md`.
 //!
-//! What it does not lose: names. A file that was made, renamed or removed stays so, although its folder was not synced.
 //! What is left of a file is its beginning, as on a file system that makes a file longer only once the data is there (ext4
-//! with ordered data, XFS); zeros or old blocks in its place are not played.
+//! with ordered data, XFS); zeros or old blocks in its place are not played. Files that were removed or replaced do not
+//! come back.
+
+mod power;
 
 use std::{
-    collections::{HashMap, HashSet},
     fs::{self, File, OpenOptions},
     io::ErrorKind,
-    os::unix::fs::{FileExt as _, MetadataExt as _},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::{Name, chaos::Draw, disk::files};
+pub use self::power::Lost;
+use crate::{Name, chaos::Draw};
 
 const SOURCE: &str = include_str!("shim/shim.c");
-/// What the library notes in place of a size.
-const FAILED: &str = "failed";
 
 /// The library, and the folder with the switches of all processes.
 #[derive(Debug)]
 pub struct Shim {
     library: PathBuf,
     folder: PathBuf,
-}
-
-/// What a power cut took.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Lost {
-    /// Files that became shorter or were removed.
-    pub files: u64,
-    /// Bytes that were written and never synced.
-    pub bytes: u64,
 }
 
 impl Shim {
@@ -142,7 +133,7 @@ impl Shim {
     /// # Errors
     /// If the notes cannot be read.
     pub fn syncs(&self, process: Name) -> Result<usize> {
-        Ok(self.notes(process)?.lines().filter(|line| !line.ends_with(FAILED)).count())
+        Ok(self.notes(process)?.lines().filter(|line| !line.ends_with(power::FAILED)).count())
     }
 
     fn notes(&self, process: Name) -> Result<String> {
@@ -153,55 +144,15 @@ impl Shim {
     }
 
     /// Takes what a process that has been killed had not synced: each of its files is cut somewhere between where it was
-    /// synced and its end.
+    /// synced and its end. With names, files are gone too, or have their earlier name, that were made or renamed since
+    /// their folder was synced: POSIX promises no more, although most file systems do.
     ///
     /// # Errors
     /// If a file cannot be cut.
-    pub fn cut_power(&self, process: Name, data: &Path, draw: &mut Draw) -> Result<Lost> {
-        let synced = parse(&self.notes(process)?)?;
-        let mut lost = Lost::default();
-        let mut kept = String::new();
-        let mut seen = HashSet::new();
-        for path in files(data)? {
-            let about = path.metadata()?;
-            let (inode, written) = (about.ino(), about.len());
-            // A checkpoint's files have two names.
-            if !seen.insert(inode) {
-                continue;
-            }
-            let synced = synced.get(&inode).copied().unwrap_or(0).min(written);
-            if written > synced {
-                let left = cut(&path, synced, written, draw)?;
-                lost.files += 1;
-                lost.bytes += written - left;
-            }
-            // What is there when the power is back is there to stay.
-            kept.push_str(&format!("{inode} {}\n", path.metadata()?.len()));
-        }
-        fs::write(self.switches(process).join("synced"), kept)?;
+    pub fn cut_power(&self, process: Name, data: &Path, with_names: bool, draw: &mut Draw) -> Result<Lost> {
+        let lost = power::cut(&self.notes(process)?, data, with_names, draw)?;
+        // What is there when the power is back is there to stay.
+        fs::write(self.switches(process).join("synced"), power::notes_of(data)?)?;
         Ok(lost)
     }
-}
-
-/// How much of each inode is on disk. What is written after a sync that failed lies behind a hole: it does not count.
-fn parse(notes: &str) -> Result<HashMap<u64, u64>> {
-    let (mut sizes, mut failed) = (HashMap::new(), HashSet::new());
-    for line in notes.lines() {
-        let wrong = || format!("not a note of a sync: {line}");
-        let (inode, size) = line.split_once(' ').with_context(wrong)?;
-        let inode: u64 = inode.parse().with_context(wrong)?;
-        if size == FAILED {
-            failed.insert(inode);
-        } else if !failed.contains(&inode) {
-            sizes.insert(inode, size.parse().with_context(wrong)?);
-        }
-    }
-    Ok(sizes)
-}
-
-/// Cuts a file, mostly exactly where it was synced; returns its new length.
-fn cut(path: &Path, synced: u64, written: u64, draw: &mut Draw) -> Result<u64> {
-    let left = if draw.one_in(2) { synced } else { synced + draw.below(written - synced + 1) };
-    File::options().write(true).open(path)?.set_len(left)?;
-    Ok(left)
 }

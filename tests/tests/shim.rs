@@ -49,7 +49,11 @@ impl Story {
     }
 
     fn cut_power(&self) -> Result<Lost> {
-        self.shim.cut_power(NAME, &self.data(), &mut Draw::new(SEED))
+        self.shim.cut_power(NAME, &self.data(), false, &mut Draw::new(SEED))
+    }
+
+    fn cut_power_with_names(&self) -> Result<Lost> {
+        self.shim.cut_power(NAME, &self.data(), true, &mut Draw::new(SEED))
     }
 
     fn length(&self, file: &str) -> Result<u64> {
@@ -76,6 +80,29 @@ fn a_power_cut_takes_nothing_that_was_synced() -> Result<()> {
     let Some(story) = Story::begin()? else { return Ok(()) };
     ensure!(story.append("log", true)? && story.append("log", true)?);
     ensure!(story.cut_power()? == Lost::default() && story.length("log")? == 2_048);
+    Ok(())
+}
+
+#[test]
+fn a_power_cut_can_take_names_of_folders_that_were_not_synced() -> Result<()> {
+    let Some(story) = Story::begin()? else { return Ok(()) };
+    ensure!(story.append("log", true)? && story.append("renamed", true)? && story.run("sync .")?.0);
+    ensure!(story.append("other", true)? && story.run("mkdir folder && mv renamed folder.new")?.0);
+    ensure!(story.append("folder/file", true)? && story.run("sync folder")?.0);
+    let lost = story.cut_power_with_names()?;
+    ensure!(lost == Lost { names: 3, ..Lost::default() }, "{lost:?}");
+    ensure!(story.run("echo *")?.1 == "log renamed", "{:?}", story.run("ls -R")?);
+    // What is left is on the disk now.
+    ensure!(story.cut_power_with_names()? == Lost::default());
+    Ok(())
+}
+
+#[test]
+fn a_power_cut_takes_no_names_of_folders_that_were_synced() -> Result<()> {
+    let Some(story) = Story::begin()? else { return Ok(()) };
+    ensure!(story.run("mkdir folder")?.0 && story.append("folder/file", true)?);
+    ensure!(story.run("sync folder . && echo more > folder/file && sync folder/file")?.0);
+    ensure!(story.cut_power_with_names()? == Lost::default() && story.length("folder/file")? == 5);
     Ok(())
 }
 

@@ -103,9 +103,9 @@ impl Chaos {
         // Frontends have no disk.
         let name = if self.draw.one_in(4) { Name::Catalog } else { Name::Replica(self.a_replica().await?) };
         self.cluster.kill(name);
-        let Lost { files, bytes } = self.cut_power(name)?;
+        let lost = self.cut_power(name)?;
         self.restart(name).await?;
-        Ok(format!("{name:?}, {bytes} bytes of {files} files"))
+        Ok(format!("{name:?}, {lost}"))
     }
 
     pub(super) async fn cut_power_of_all(&mut self) -> Result<String> {
@@ -115,14 +115,12 @@ impl Chaos {
         self.all_disks_work(&keepers)?;
         let mut all = Lost::default();
         for name in keepers {
-            let Lost { files, bytes } = self.cut_power(name)?;
-            all.files += files;
-            all.bytes += bytes;
+            all += self.cut_power(name)?;
         }
         // What replicas apply is synced now and then only.
         happened(all.bytes > 0, || "everything was synced".into())?;
         self.start_all().await?;
-        Ok(format!("{} bytes of {} files{before}", all.bytes, all.files))
+        Ok(format!("{all}{before}"))
     }
 
     /// What the disks do until the power goes: work, take long, or fail to sync.
@@ -151,7 +149,8 @@ impl Chaos {
     }
 
     fn cut_power(&mut self, name: Name) -> Result<Lost> {
-        self.cluster.shim()?.cut_power(name, &self.cluster.data(name), &mut self.draw)
+        let with_names = self.draw.one_in(2);
+        self.cluster.shim()?.cut_power(name, &self.cluster.data(name), with_names, &mut self.draw)
     }
 
     pub(super) async fn flip_bit(&mut self) -> Result<String> {

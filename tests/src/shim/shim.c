@@ -1,13 +1,15 @@
 /* Preloaded into a process (LD_PRELOAD), it stands between it and its disk and clock.
  *
  * SHIM_DATA names the folder whose files are watched, SHIM_FOLDER the one with the switches:
- *   synced  here: a line "inode size" for every sync that succeeded. The rest of a file may be lost in a power cut.
+ *   synced  here: a line "inode size" for every sync of a file that succeeded, "inode folder inode/name/inode/name/..."
+ *           for every one of a folder. The rest of a file, and other names in a folder, may be lost in a power cut.
  *   fail    while it is there: every sync fails (EIO): a line "inode failed" in synced. The system then forgets that what
  *           was to be synced is not on disk, so no later sync brings it there.
  *   slow    while it is there: every sync takes so many milliseconds longer as it says.
  *   lie     while it is there: every sync succeeds and syncs nothing.
  *   clock   two numbers of eight bytes: so many nanoseconds are added to the wall clock; so often it was read so. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -79,22 +81,42 @@ static void note(const char *line, int length) {
     if (synced >= 0 && write(synced, line, length) != length) abort();
 }
 
+/* The line about a folder as it is now; its length, or -1 if it cannot be read or is larger than any here. */
+static int folder_line(int file, char *line, int room) {
+    char path[64];
+    struct stat about;
+    struct dirent *entry;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+    DIR *entries = opendir(path);
+    if (!entries || fstat(file, &about) != 0) return -1;
+    int length = snprintf(line, room, "%ju folder ", (uintmax_t)about.st_ino);
+    while (length < room && (entry = readdir(entries)))
+        length += snprintf(line + length, room - length, "%ju/%s/", (uintmax_t)entry->d_ino, entry->d_name);
+    closedir(entries);
+    if (length + 1 >= room) return -1;
+    line[length] = '\n';
+    return length + 1;
+}
+
 static int watched_sync(int file, sync_function *real) {
     if (!is_watched(file)) return real(file);
     wait_as_told();
     if (is_on("lie")) return 0;
-    char line[64];
-    /* The size before the sync: what is written meanwhile need not be covered. */
+    static __thread char line[65536];
+    /* As it is before the sync: what is written meanwhile need not be covered. */
     struct stat before;
-    int known = fstat(file, &before) == 0;
+    int known = fstat(file, &before) == 0, length = -1;
     if (is_on("fail")) {
         if (known) note(line, snprintf(line, sizeof line, "%ju failed\n", (uintmax_t)before.st_ino));
         errno = EIO;
         return -1;
     }
+    if (known && S_ISDIR(before.st_mode))
+        length = folder_line(file, line, sizeof line);
+    else if (known)
+        length = snprintf(line, sizeof line, "%ju %jd\n", (uintmax_t)before.st_ino, (intmax_t)before.st_size);
     int result = real(file);
-    if (result == 0 && known)
-        note(line, snprintf(line, sizeof line, "%ju %jd\n", (uintmax_t)before.st_ino, (intmax_t)before.st_size));
+    if (result == 0 && length > 0) note(line, length);
     return result;
 }
 
