@@ -20,6 +20,8 @@ use crate::{disk::REPLACE, raft_types::LogId, snapshot_dir::SnapshotDir};
 const CURRENT: &str = "CURRENT";
 /// Checkpoints that are kept: the newest, and the one before it, which may still be on its way to a follower.
 const CHECKPOINTS_KEPT: usize = 2;
+/// The folder of a checkpoint that is being removed.
+const SET_ASIDE: &str = "removed";
 
 /// The folders of one replica's state.
 #[derive(Debug)]
@@ -99,7 +101,7 @@ impl Generations {
         let mut found: Vec<(Position, PathBuf)> = Vec::new();
         for folder in folders(&self.snapshots)? {
             if is_draft(&folder) {
-                tracing::warn!(folder = %folder.display(), "an unfinished checkpoint is removed");
+                tracing::warn!(folder = %folder.display(), "a checkpoint that is not whole is removed");
                 fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
             } else {
                 found.push((Self::position_in_own(&folder)?, folder));
@@ -208,9 +210,20 @@ impl Generations {
         let mut all: Vec<PathBuf> = folders(&self.snapshots)?.into_iter().filter(|folder| !is_draft(folder)).collect();
         all.sort();
         for folder in all.iter().rev().skip(CHECKPOINTS_KEPT) {
-            fs::remove_dir_all(folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
+            let folder = self.set_aside(folder)?;
+            fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
         }
         Ok(())
+    }
+
+    /// Takes a checkpoint's name away from its folder, durably: a crash while its files are removed must not leave half a
+    /// checkpoint under that name.
+    fn set_aside(&self, checkpoint: &Path) -> Result<PathBuf> {
+        let aside = self.snapshots.join(SET_ASIDE);
+        fs::rename(checkpoint, &aside)
+            .with_context(|| format!("{} cannot be moved to {}", checkpoint.display(), aside.display()))?;
+        fs::File::open(&self.snapshots)?.sync_all()?;
+        Ok(aside)
     }
 }
 
@@ -250,7 +263,7 @@ fn checkpoint_name(last_applied: Option<LogId>) -> String {
     format!("checkpoint-{index:020}-term-{term:020}")
 }
 
-/// Whatever has no checkpoint's name is not finished: RocksDB fills `draft.tmp`, which then becomes `draft`.
+/// Whatever has no checkpoint's name is not whole: RocksDB fills `draft.tmp`, which then becomes `draft`; and [`SET_ASIDE`].
 fn is_draft(folder: &Path) -> bool {
     !folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"checkpoint-"))
 }

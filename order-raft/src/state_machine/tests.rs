@@ -167,17 +167,38 @@ fn a_damaged_checkpoint_is_found_before_it_is_sent() {
 }
 
 #[test]
-fn a_checkpoint_that_was_cut_off_while_it_was_made_is_removed() {
+fn a_checkpoint_that_was_cut_off_while_it_was_made_or_removed_is_removed() {
     let (folder, state) = open();
     apply(&state, 1, &listed());
     drop(state);
-    for unfinished in ["draft", "draft.tmp"] {
+    for unfinished in ["draft", "draft.tmp", "removed"] {
         let unfinished = folder.path().join("snapshots").join(unfinished);
         std::fs::create_dir(&unfinished).unwrap();
         std::fs::write(unfinished.join("000004.sst"), "half").unwrap();
         let state = State::open(folder.path()).unwrap();
         assert!(!unfinished.exists() && state.generations.newest_checkpoint().is_none());
     }
+}
+
+#[test]
+fn a_checkpoint_is_not_removed_under_its_own_name() {
+    let (folder, state) = open();
+    apply(&state, 1, &listed());
+    let checkpoint = |index| {
+        apply(&state, index, &Command::Trades(vec![trade(&format!("k{index}"), "A", Side::Buy, 1)]));
+        state.generations.make_checkpoint(&state.db())
+    };
+    let (_, oldest) = checkpoint(2).unwrap();
+    checkpoint(3).unwrap();
+    // Where it is to be set aside there is something: nothing of it may be gone then.
+    let obstacle = folder.path().join("snapshots/removed/obstacle");
+    std::fs::create_dir_all(&obstacle).unwrap();
+    let refused = checkpoint(4).unwrap_err().to_string();
+    assert!(refused.contains("cannot be moved"), "{refused}");
+    StateDb::position_in(&oldest).unwrap();
+    std::fs::remove_dir(&obstacle).unwrap();
+    checkpoint(5).unwrap();
+    assert!(!oldest.exists());
 }
 
 #[test]
