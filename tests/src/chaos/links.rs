@@ -88,7 +88,14 @@ impl Chaos {
     pub(super) async fn part_in_halves(&mut self) -> Result<String> {
         let lonely = Name::Replica(self.a_replica().await?);
         let (mut these, mut those) = (vec![lonely], Vec::new());
-        for name in self.cluster.names().filter(|name| *name != lonely) {
+        let (mut frontends, mut others): (Vec<Name>, Vec<Name>) =
+            self.cluster.names().filter(|name| *name != lonely).partition(|name| matches!(name, Name::Frontend(_)));
+        self.draw.shuffle(&mut frontends);
+        // What the clients of one half are told, those of the other half must not contradict: a frontend here, one there.
+        these.extend(frontends.pop());
+        those.extend(frontends.pop());
+        others.extend(frontends);
+        for name in others {
             let with_it = !matches!(name, Name::Replica(_)) && self.draw.one_in(2);
             if with_it { these.push(name) } else { those.push(name) }
         }
