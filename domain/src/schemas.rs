@@ -56,7 +56,7 @@ described!(
         .schema_type(Type::Integer)
         .minimum(Some(1_u64))
         .maximum(Some(TRADE_QUANTITY_MAX))
-        .description(Some("The quantity of one trade."))
+        .description(Some("The quantity of one trade, written without a point and an exponent."))
         .examples([3])
 );
 described!(

@@ -11,8 +11,8 @@ use bazaar_domain::{
 use bazaar_service::describe::{
     About, Body, Operation,
     schemas::{
-        Described, closed, free, list, object, one_word_of, or_null, text, text_like, whole, whole_or_null, whole_to,
-        word, yes_or_no,
+        Described, closed, free, list, object, one_of, one_word_of, or_null, text, text_like, whole, whole_or_null,
+        whole_to, word, yes_or_no,
     },
 };
 use serde_json::json;
@@ -199,6 +199,7 @@ pub(crate) fn log() -> Operation {
         let kind = one_word_of(["blank", "membership", "trades", "listings"]);
         object([("index", whole(0).into()), ("term", whole(0).into()), ("kind", kind.into()), last])
     };
+    // Either form in each entry, not in the list: an empty list would be of both.
     let (shown, counted) = (entry(("items", list(free()))), entry(("count", whole(0).into())));
     members_only("log", "raft", "Decoded log entries")
         .about("An answer holds about 1 MiB of entries, so it may be shorter than `limit`.")
@@ -209,7 +210,7 @@ pub(crate) fn log() -> Operation {
         )
         .query("limit", "Most entries; 100 if it is not given.", whole_to(1, LOG_ENTRIES_MAX as u64))
         .query("brief", "Whether items are counted instead of shown.", yes_or_no())
-        .answers("The entries.", Body::data_like(list(shown)).or(Body::data_like(list(counted))))
+        .answers("The entries.", Body::data_like(list(one_of([shown.into(), counted.into()]))))
 }
 
 pub(crate) fn digest() -> Operation {

@@ -18,11 +18,11 @@ use bazaar_domain::{
 use bazaar_service::{
     ApiFailure, Payload, Query, Record, RequestId, Tls,
     describe::Routes,
-    payload::{is_media_type, parse_object},
+    payload::{accept_media_type, is_media_type, parse_object},
     remarks,
     tls::Identity,
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
 
 use crate::{describe, intake_task::Items, node::Node};
@@ -86,12 +86,15 @@ async fn submit_trades(State(node): Shared, id: axum::Extension<RequestId>, requ
         };
     let media_type = request_headers.get(header::CONTENT_TYPE);
     if media_type.is_some_and(|found| is_media_type(found.as_bytes(), RECORD_MEDIA_TYPE)) {
+        if let Err(failure) = accept_media_type(&request_headers, RECORD_MEDIA_TYPE) {
+            return failure.into_response();
+        }
         return match codec::decode::<SubmitTrades>(&body) {
             Ok(SubmitTrades { trades }) => answer_record(submit(&node, &id, trades).await),
             Err(error) => ApiFailure::invalid(error.to_string()).into_response(),
         };
     }
-    if let Err(failure) = bazaar_service::payload::accept_media_type(&request_headers, "application/json") {
+    if let Err(failure) = accept_media_type(&request_headers, "application/json") {
         return failure.into_response();
     }
     submit_json(&node, &id, &request_headers, &body).await.unwrap_or_else(IntoResponse::into_response)
@@ -104,7 +107,8 @@ async fn submit_json(
     request_headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Response, ApiFailure> {
-    if let Ok(TradeBatchBody { orders }) = parse_object(body) {
+    if is_batch(body) {
+        let TradeBatchBody { orders } = parse_object(body)?;
         let trades = orders
             .into_iter()
             .map(|order| Trade { key: order.key, name: order.name, side: order.side, quantity: order.quantity })
@@ -115,10 +119,7 @@ async fn submit_json(
         return Ok(axum::Json(Data { data: answers }).into_response());
     }
     let TradeBody { name, side, quantity } = parse_object(body)?;
-    let key = request_headers
-        .get(headers::IDEMPOTENCY_KEY)
-        .ok_or_else(|| ApiFailure::invalid("send an Idempotency-Key header with the trade"))?;
-    let key = IdempotencyKey::new(key.to_str().unwrap_or_default())?;
+    let key = key_of(request_headers)?;
     let submitted = submit(node, id, vec![Trade { key: key.clone(), name, side, quantity }]).await?;
     let (replayed, answer) = trade_answer(submitted.decisions.first().expect("one decision a trade"));
     let mut response = match answer {
@@ -132,6 +133,24 @@ async fn submit_json(
         response.headers_mut().insert(headers::IDEMPOTENCY_REPLAYED, "true".parse().expect("a word"));
     }
     Ok(response)
+}
+
+/// Told by its one field, so that what is wrong with a batch is not told of a trade.
+fn is_batch(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Fields {
+        orders: Option<IgnoredAny>,
+    }
+    serde_json::from_slice::<Fields>(body).is_ok_and(|fields| fields.orders.is_some())
+}
+
+fn key_of(request_headers: &HeaderMap) -> Result<IdempotencyKey, ApiFailure> {
+    let mut keys = request_headers.get_all(headers::IDEMPOTENCY_KEY).iter();
+    match (keys.next(), keys.next()) {
+        (Some(key), None) => Ok(IdempotencyKey::new(key.to_str().unwrap_or_default())?),
+        (None, _) => Err(ApiFailure::invalid("send an Idempotency-Key header with the trade")),
+        _ => Err(ApiFailure::invalid("send one idempotency key, not several")),
+    }
 }
 
 async fn submit(node: &Node, id: &RequestId, trades: Vec<Trade>) -> Result<Submitted, ApiFailure> {
@@ -179,7 +198,9 @@ async fn reads(
 }
 
 async fn order(State(node): Shared, Path(number): Path<String>) -> Result<axum::Json<Data<OrderView>>, ApiFailure> {
-    let number = number.parse().map_err(|_| ApiFailure::invalid("an order's number is a whole number"))?;
+    // A number may be read from '+7' too, which no order is called.
+    let number = number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.parse().ok()).flatten();
+    let number = number.ok_or_else(|| ApiFailure::invalid("an order's number is a whole number"))?;
     let answers = node.read(&[OrderRead::ByNumber(number)]).await?;
     match answers.into_iter().next() {
         Some(OrderReadAnswer::Order(Some(order))) => Ok(axum::Json(Data { data: OrderView::from(&order) })),

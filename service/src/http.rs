@@ -5,12 +5,12 @@ use std::{sync::OnceLock, time::Instant};
 use axum::{
     Router,
     extract::Request,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
-use bazaar_domain::{ApiError, ErrorKind, internal::headers};
+use bazaar_domain::{ApiError, ErrorKind, TradeFate, internal::headers};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
@@ -94,13 +94,20 @@ fn edge_of(routes: Router, is_public: bool) -> Router {
             ApiFailure::new(ErrorKind::MethodNotAllowed, "this path does not take that method")
         })
         .layer(CatchPanicLayer::custom(|_panic: Box<dyn std::any::Any + Send>| fault()))
-        .layer(middleware::from_fn(framing::one_end))
+        .layer(middleware::from_fn(move |request, next| framing::one_way(request, next, is_public)))
         .layer(middleware::from_fn(move |request, next| carry_request_id(request, next, is_public)))
 }
 
 /// Whether requests get spans, which is so at the log level `debug`. Only the router makes them.
 pub(crate) fn makes_spans() -> bool {
     tracing::enabled!(tracing::Level::DEBUG)
+}
+
+/// Refuses a request of which not more is known than its head. What clients post is always a trade.
+pub(crate) fn refused(error: ApiError, method: &Method, is_public: bool) -> Response {
+    let is_trade = is_public && method == Method::POST;
+    let error = if is_trade { error.with_outcome(TradeFate::NotApplied) } else { error };
+    ApiFailure(error).into_response()
 }
 
 /// The answer to a request that ended in a panic.
@@ -130,8 +137,8 @@ async fn carry_request_id(mut request: Request, next: Next, is_public: bool) -> 
     let (method, target, started) = (request.method().clone(), request.uri().clone(), Instant::now());
     let answer = async {
         if header_bytes > HEADER_BYTES_MAX {
-            let text = "the request's header is larger than 64 KiB";
-            return ApiFailure::new(ErrorKind::HeaderTooLarge, text).into_response();
+            let error = ApiError::new(ErrorKind::HeaderTooLarge, "the request's header is larger than 64 KiB");
+            return refused(error, request.method(), is_public);
         }
         next.run(request).await
     };

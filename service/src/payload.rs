@@ -77,20 +77,20 @@ pub fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiFailure> {
     }
 }
 
-/// Refuses a body of another media type (a missing `Content-Type` passes), and any content encoding.
+/// Refuses a body of another media type (a missing `Content-Type` passes, several do not), and any content encoding.
 ///
 /// # Errors
 /// `unsupported_media_type`.
 pub fn accept_media_type(headers: &HeaderMap, wanted: &str) -> Result<(), ApiFailure> {
-    if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+    if headers.get_all(header::CONTENT_ENCODING).iter().any(|encoding| encoding != "identity") {
         return Err(ApiFailure::new(ErrorKind::UnsupportedMediaType, "send the body without a content encoding"));
     }
-    match headers.get(header::CONTENT_TYPE) {
-        Some(found) if !is_media_type(found.as_bytes(), wanted) => {
-            Err(ApiFailure::new(ErrorKind::UnsupportedMediaType, format!("send the body as {wanted}")))
-        }
-        _ => Ok(()),
+    let mut found = headers.get_all(header::CONTENT_TYPE).iter();
+    let is_wanted = found.next().is_none_or(|found| is_media_type(found.as_bytes(), wanted));
+    if is_wanted && found.next().is_none() {
+        return Ok(());
     }
+    Err(ApiFailure::new(ErrorKind::UnsupportedMediaType, format!("send the body as {wanted}")))
 }
 
 /// Whether a `Content-Type` names this media type, whatever its parameters.

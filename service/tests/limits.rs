@@ -183,6 +183,10 @@ async fn a_request_whose_end_could_be_seen_at_two_places_hides_no_other() {
         ("content-length: +3\r\n".into(), "400"),
         ("transfer-encoding: chunked, identity\r\n".into(), "400"),
         ("transfer-encoding: identity\r\n".into(), "400"),
+        ("transfer-encoding: chunked, chunked\r\n".into(), "400"),
+        ("transfer-encoding: gzip, chunked\r\n".into(), "400"),
+        (format!("{chunks}{chunks}"), "400"),
+        (format!("transfer-encoding: gzip\r\n{chunks}"), "400"),
         (chunks.into(), "200"),
     ];
     for (head, wanted) in heads {
@@ -190,6 +194,39 @@ async fn a_request_whose_end_could_be_seen_at_two_places_hides_no_other() {
         let answers = until_closed(&listening, request.as_bytes()).await;
         assert_eq!(statuses(&answers), [wanted], "{head}: {answers}");
     }
+}
+
+#[tokio::test]
+async fn a_request_that_could_be_for_two_hosts_is_for_none_and_hides_no_other() {
+    let listening = listening(HttpLimits::default()).await;
+    let hidden = "GET /express HTTP/1.1\r\nhost: x\r\n\r\n";
+    let cases = [
+        ("", "400"),
+        ("host: x\r\nhost: x\r\n", "400"),
+        ("host: x\r\nhost: y\r\n", "400"),
+        ("host: x/y\r\n", "400"),
+        ("host: x y\r\n", "400"),
+        ("host: me@x\r\n", "400"),
+        ("host: x\u{e9}\r\n", "400"),
+        // Who asks for nobody in particular says so like this.
+        ("host:\r\n", "200"),
+        ("host: [::1]:8080\r\n", "200"),
+        ("host: shop.example:8080\r\n", "200"),
+    ];
+    for path in ["/express", "/routed"] {
+        for (hosts, wanted) in cases {
+            let request = format!("GET {path} HTTP/1.1\r\n{hosts}\r\n{hidden}");
+            let mut stream = TcpStream::connect(listening.address).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            let answers = rest_of(&mut stream).await;
+            let all = if wanted == "200" { &["200", "200"][..] } else { &[wanted][..] };
+            assert_eq!(statuses(&answers), all, "{path} {hosts}: {answers}");
+            assert_eq!(answers.contains("\"kind\":\"invalid_request\""), wanted == "400", "{answers}");
+        }
+    }
+    let older = until_closed(&listening, b"GET /routed HTTP/1.0\r\n\r\n").await;
+    assert!(older.starts_with("HTTP/1.0 200 "), "hosts came with HTTP/1.1: {older}");
 }
 
 #[tokio::test]

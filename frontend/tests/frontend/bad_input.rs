@@ -83,6 +83,10 @@ async fn other_media_types_and_encodings_are_415() {
         assert_eq!((text.status, text.kind().as_str()), (415, "unsupported_media_type"));
         let json = bazaar.post_to(path).header("content-type", "application/json");
         assert_eq!(got(json.header("content-encoding", "gzip").body(body)).await.status, 415);
+        let two_types = bazaar.post_to(path).header("content-type", "application/json");
+        assert_eq!(got(two_types.header("content-type", "text/plain").body(body)).await.status, 415);
+        let two_encodings = bazaar.post_to(path).header("content-encoding", "identity");
+        assert_eq!(got(two_encodings.header("content-encoding", "gzip").body(body)).await.status, 415);
     }
     let charset = bazaar.post_to("/orders").header("content-type", "application/json; charset=utf-8");
     assert_eq!(got(charset.body(body)).await.status, 200);
@@ -157,6 +161,9 @@ async fn requests_that_break_http_are_refused_and_trade_nothing() {
         format!("{head}content-length: {length}\r\ncontent-length: 3\r\n\r\n{body}"),
         format!("{head}content-length: -1\r\n\r\n{body}"),
         format!("{head}transfer-encoding: chunked\r\n\r\nzz\r\n{body}\r\n0\r\n\r\n"),
+        format!("POST /orders HTTP/1.1\r\ncontent-length: {length}\r\n\r\n{body}"),
+        format!("{head}host: y\r\ncontent-length: {length}\r\n\r\n{body}"),
+        format!("{head}transfer-encoding: gzip, chunked\r\n\r\n{length:x}\r\n{body}\r\n0\r\n\r\n"),
         "NONSENSE\r\n\r\n".to_owned(),
         many,
     ];

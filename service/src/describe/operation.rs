@@ -16,8 +16,8 @@ use super::{
     schemas::{Described, Named},
 };
 
-/// A route's description. Whatever route it is, it says that the path refuses other methods and too large headers, and
-/// that a fault is possible.
+/// A route's description. Whatever route it is, it says that the path refuses other methods, malformed requests and too
+/// large headers, and that a fault is possible.
 pub struct Operation {
     builder: OperationBuilder,
     answers: BTreeMap<u16, (String, Vec<Body>)>,
@@ -33,7 +33,8 @@ impl Operation {
     pub fn new(id: &str, group: &str, summary: &str) -> Self {
         // Whether a token or a certificate is asked for is the configuration's choice.
         let refusals = [ErrorKind::Unauthenticated, ErrorKind::Forbidden];
-        let kinds = [ErrorKind::MethodNotAllowed, ErrorKind::HeaderTooLarge, ErrorKind::Internal];
+        let kinds =
+            [ErrorKind::InvalidRequest, ErrorKind::MethodNotAllowed, ErrorKind::HeaderTooLarge, ErrorKind::Internal];
         let kinds = refusals.into_iter().chain(kinds).collect();
         Self {
             builder: OperationBuilder::new().operation_id(Some(id)).tag(group).summary(Some(summary)),
@@ -85,21 +86,19 @@ impl Operation {
 
     /// A header of the request that may be left out.
     #[must_use]
-    pub fn header(mut self, name: &str, about: &str, schema: impl Into<Described>) -> Self {
-        let parameter = of(name, about, schema).parameter_in(ParameterIn::Header).required(Required::False);
-        self.builder = self.builder.parameter(parameter);
-        self
+    pub fn header(self, name: &str, about: &str, schema: impl Into<Described>) -> Self {
+        self.parameter(of(name, about, schema).parameter_in(ParameterIn::Header).required(Required::False))
     }
 
     /// The header `Idempotency-Key` of the request.
     #[must_use]
     pub fn key_header(self, about: &str) -> Self {
-        self.header("Idempotency-Key", about, headers::key()).fails(&[ErrorKind::InvalidRequest])
+        self.header("Idempotency-Key", about, headers::key())
     }
 
     fn parameter(mut self, parameter: ParameterBuilder) -> Self {
         self.builder = self.builder.parameter(parameter);
-        self.fails(&[ErrorKind::InvalidRequest])
+        self
     }
 
     /// The bodies that a request may have, one of which must be there.
@@ -111,12 +110,7 @@ impl Operation {
             request = request.content(body.media_type, body.into_content());
         }
         self.builder = self.builder.request_body(Some(request.build()));
-        self.fails(&[
-            ErrorKind::InvalidRequest,
-            ErrorKind::RequestTimeout,
-            ErrorKind::PayloadTooLarge,
-            ErrorKind::UnsupportedMediaType,
-        ])
+        self.fails(&[ErrorKind::RequestTimeout, ErrorKind::PayloadTooLarge, ErrorKind::UnsupportedMediaType])
     }
 
     /// The answer when all went well.

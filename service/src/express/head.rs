@@ -5,6 +5,7 @@ use bazaar_domain::internal::headers;
 
 use super::Express;
 use crate::{
+    framing,
     http::{REQUEST_ID_BYTES_MAX, RequestId},
     traces::{TRACEPARENT, TracePoint},
 };
@@ -99,7 +100,8 @@ fn head<'a>(request: &httparse::Request<'_, 'a>) -> Option<Head<'a>> {
 fn take<'a>(head: &mut Head<'a>, header: &httparse::Header<'a>) -> Option<()> {
     let is = |name: &str| header.name.eq_ignore_ascii_case(name);
     if is("host") {
-        return (!std::mem::replace(&mut head.has_host, true)).then_some(());
+        let is_second = std::mem::replace(&mut head.has_host, true);
+        return (!is_second && framing::is_host(header.value)).then_some(());
     }
     if is("content-length") {
         return once(&mut head.content_length, length(header.value)?);

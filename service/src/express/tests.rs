@@ -59,6 +59,7 @@ async fn what_is_not_understood_whole_goes_to_the_server_with_all_its_bytes() {
         "GET /ok HTTP/1.0\r\nhost: x\r\n\r\n".into(),
         "GET /ok HTTP/1.1\r\n\r\n".into(),
         "GET /ok HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n".into(),
+        "GET /ok HTTP/1.1\r\nhost: x/y\r\n\r\n".into(),
         "GET /ok HTTP/1.1\r\nhost: x\r\n".into(),
         "PUT /ok HTTP/1.1\r\nhost: x\r\n\r\n".into(),
         "nonsense\r\n\r\n".into(),
