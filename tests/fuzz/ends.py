@@ -1,0 +1,129 @@
+"""Requests that are broken where the body ends: for paths that read one."""
+
+from heads import CHUNKED, with_framing
+from kinds import MAYBE, NEVER, Kind
+from listeners import block, chunks
+
+
+def with_chunks(change):
+    """The request in chunks, of which something is changed."""
+
+    def make(random, request):
+        return block(request.head(b"transfer-encoding: chunked")) + change(random, request.body)
+
+    return make
+
+
+def resized(random, body):
+    """A size that is not the size of the chunk."""
+    size = random.choice([len(body) - 1, len(body) + 1, len(body) + 2, 2 * len(body)])
+    return b"%x\r\n%s\r\n0\r\n\r\n" % (size, body)
+
+
+def with_size(choices):
+    """Chunks of which the first has one of these sizes; HEX stands for the right one."""
+
+    def change(random, body):
+        size = random.choice(choices).replace(b"HEX", b"%x" % len(body))
+        return size + b"\r\n" + body + b"\r\n0\r\n\r\n"
+
+    return change
+
+
+def with_trailer(choices):
+    """Chunks with one of these lines behind them."""
+
+    def change(random, body):
+        return b"%x\r\n%s\r\n0\r\n%s\r\n\r\n" % (len(body), body, random.choice(choices))
+
+    return change
+
+
+def cut(random, request):
+    """Ends somewhere before its end."""
+    whole = request.plain() if random.random() < 0.5 else request.in_chunks([random.randint(1, 30)])
+    return whole[: random.randint(1, len(whole) - 1)]
+
+
+def waits_for_nothing(random, request):
+    """Announces a body, asks whether it may come, and ends."""
+    return block(request.head(b"content-length: %d" % len(request.body), b"expect: 100-continue"))
+
+
+def swallows(random, request):
+    """A length that takes in what stands behind the body."""
+    return block(request.head(b"content-length: %d" % (len(request.body) + 60))) + request.body
+
+
+def cuts_short(random, request):
+    """A length that leaves a part of the body to be taken for a request."""
+    length = random.randint(0, max(0, len(request.body) - 1))
+    return block(request.head(b"content-length: %d" % length)) + request.body
+
+
+BAD_SIZES = [
+    b"",
+    b"zz",
+    b"-HEX",
+    b"+HEX",
+    b"0xHEX",
+    b" HEX",
+    b"HEX\x0b",
+    b"ffffffffffffffff",
+    b"10000000000000000",
+    b"HEX_",
+    b"HEX;a\nb",
+    b"HEX\n",
+    b"HEX\r",
+    b"\x00HEX",
+    b"HEX.",
+    b"f" * 200,
+    b"HEX HEX",
+]
+
+
+# Broken where the body ends: for paths that read one.
+ENDS = [
+    Kind(
+        "a length and chunks", MAYBE, NEVER, lambda r, q: block(q.head(b"content-length: 5", CHUNKED)) + chunks(q.body)
+    ),
+    Kind(
+        "chunks and a length", MAYBE, NEVER, lambda r, q: block(q.head(CHUNKED, b"content-length: 5")) + chunks(q.body)
+    ),
+    Kind("no length", NEVER, NEVER, with_framing(b"x-none: 1"), refusals_max=2),
+    Kind("a length that is too short", NEVER, NEVER, cuts_short, refusals_max=2),
+    Kind("a length that swallows what follows", NEVER, MAYBE, swallows, refusals_max=2),
+    Kind("a bad size of a chunk", NEVER, NEVER, with_chunks(with_size(BAD_SIZES))),
+    Kind(
+        "an odd size of a chunk", MAYBE, NEVER, with_chunks(with_size([b"HEX ", b"HEX;a=b", b"000HEX", b'HEX;a="b;c"']))
+    ),
+    Kind("a size of another chunk", NEVER, NEVER, with_chunks(resized)),
+    Kind(
+        "a long extension of a chunk",
+        MAYBE,
+        NEVER,
+        with_chunks(lambda r, b: with_size([b"HEX;" + b"x" * 20_000])(r, b)),
+    ),
+    Kind("no end of a chunk", NEVER, NEVER, with_chunks(lambda r, b: b"%x\r\n%s0\r\n\r\n" % (len(b), b))),
+    Kind("bare line feeds in chunks", NEVER, NEVER, with_chunks(lambda r, b: b"%x\n%s\n0\n\n" % (len(b), b))),
+    Kind(
+        "chunks without a last one", NEVER, NEVER, with_chunks(lambda r, b: b"%x\r\n%s\r\n" % (len(b), b)), is_cut=True
+    ),
+    Kind(
+        "a trailer",
+        MAYBE,
+        NEVER,
+        with_chunks(with_trailer([b"x-a: b", b"idempotency-key: other", b"content-length: 3"])),
+    ),
+    Kind(
+        "a bad trailer", NEVER, NEVER, with_chunks(with_trailer([b"x a: b", b"x\x00: b", b"no colon", b"x-a: b\x00"]))
+    ),
+    Kind(
+        "a long trailer",
+        MAYBE,
+        NEVER,
+        with_chunks(with_trailer([b"x-a: " + b"x" * 20_000, b"\r\n".join([b"x: y"] * 300)])),
+    ),
+    Kind("a body that ends early", NEVER, NEVER, cut, is_cut=True),
+    Kind("a body that never comes", NEVER, NEVER, waits_for_nothing, is_cut=True),
+]
