@@ -107,6 +107,7 @@ async fn submit_json(
     request_headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Response, ApiFailure> {
+    let key = key_of(request_headers)?;
     if is_batch(body) {
         let TradeBatchBody { orders } = parse_object(body)?;
         let trades = orders
@@ -119,7 +120,7 @@ async fn submit_json(
         return Ok(axum::Json(Data { data: answers }).into_response());
     }
     let TradeBody { name, side, quantity } = parse_object(body)?;
-    let key = key_of(request_headers)?;
+    let key = key.ok_or_else(|| ApiFailure::invalid("send an Idempotency-Key header with the trade"))?;
     let submitted = submit(node, id, vec![Trade { key: key.clone(), name, side, quantity }]).await?;
     let (replayed, answer) = trade_answer(submitted.decisions.first().expect("one decision a trade"));
     let mut response = match answer {
@@ -144,12 +145,13 @@ fn is_batch(body: &[u8]) -> bool {
     serde_json::from_slice::<Fields>(body).is_ok_and(|fields| fields.orders.is_some())
 }
 
-fn key_of(request_headers: &HeaderMap) -> Result<IdempotencyKey, ApiFailure> {
+/// The key in the header. A batch needs none, but one that is wrong is wrong there too.
+fn key_of(request_headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ApiFailure> {
     let mut keys = request_headers.get_all(headers::IDEMPOTENCY_KEY).iter();
     match (keys.next(), keys.next()) {
-        (Some(key), None) => Ok(IdempotencyKey::new(key.to_str().unwrap_or_default())?),
-        (None, _) => Err(ApiFailure::invalid("send an Idempotency-Key header with the trade")),
-        _ => Err(ApiFailure::invalid("send one idempotency key, not several")),
+        (Some(_), Some(_)) => Err(ApiFailure::invalid("send one idempotency key, not several")),
+        (Some(key), None) => Ok(Some(IdempotencyKey::new(key.to_str().unwrap_or_default())?)),
+        (None, _) => Ok(None),
     }
 }
 

@@ -1,6 +1,6 @@
 """Requests that are broken where the body ends: for paths that read one."""
 
-from heads import CHUNKED, with_framing
+from heads import CHUNKED, with_framing, with_length
 from kinds import MAYBE, NEVER, Kind
 from listeners import block, chunks
 
@@ -91,6 +91,7 @@ ENDS = [
         "chunks and a length", MAYBE, NEVER, lambda r, q: block(q.head(CHUNKED, b"content-length: 5")) + chunks(q.body)
     ),
     Kind("no length", NEVER, NEVER, with_framing(b"x-none: 1"), refusals_max=2),
+    Kind("a length that nothing has", NEVER, NEVER, with_length([b"9223372036854775808", b"1000000000000"])),
     Kind("a length that is too short", NEVER, NEVER, cuts_short, refusals_max=2),
     Kind("a length that swallows what follows", NEVER, MAYBE, swallows, refusals_max=2),
     Kind("a bad size of a chunk", NEVER, NEVER, with_chunks(with_size(BAD_SIZES))),

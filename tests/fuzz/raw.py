@@ -26,7 +26,7 @@ FINDINGS_MAX = 50
 SHOWN_BYTES = 600
 # Open files go back to what they were, but for connections between our own processes.
 FILES_MORE_MAX = 32
-MEMORY_MORE_BYTES_MAX = 192 << 20
+MEMORY_MORE_BYTES_MAX = 128 << 20
 # From here on slow senders are worth their wait.
 SLOW_FROM_S = 60
 SETTLE_FILES_S = 40
@@ -167,7 +167,11 @@ class Fuzz:
     def run(self, first, seconds):
         """Cases from a number on, until the time is over."""
         started, number, before = time.monotonic(), first, None
-        slow = Slow(self.listeners, self.seed) if seconds >= SLOW_FROM_S else None
+        slow = None
+        if seconds >= SLOW_FROM_S:
+            # First, so that what a crowd leaves in pools is there before memory is compared.
+            self.crowd()
+            slow = Slow(self.listeners, self.seed)
         while time.monotonic() < started + seconds and len(self.findings) < FINDINGS_MAX:
             self.run_case(number)
             number += 1
@@ -179,7 +183,6 @@ class Fuzz:
             self.kinds["a slow sender"] += slow.count
             for wrong in slow.end():
                 self.find(wrong)
-            self.crowd()
         self.check(number)
         if before and all(before.values()):
             self.compare(before)

@@ -202,6 +202,10 @@ async fn what_is_wrong_with_a_batch_is_told_of_the_batch() -> Result<()> {
     let answer = cluster.client().post(&url).json(&json!({ "orders": [order] })).send().await?;
     let (status, body) = (answer.status(), answer.text().await?);
     ensure!(status == 400 && body.contains("1.5"), "{status} {body}");
+    let order = json!({"key": "k", "name": "S1", "type": "buy", "quantity": 1});
+    let batch = cluster.client().post(&url).header("idempotency-key", "").json(&json!({ "orders": [order] }));
+    let status = batch.send().await?.status();
+    ensure!(status == 400, "a batch with a key that is none: {status}");
     Ok(())
 }
 
