@@ -42,9 +42,8 @@ class Case:
         return b"".join(self.pieces)
 
     def methods(self):
-        """Of the requests, in their order."""
-        middle = [self.request.method] if self.request else []
-        return [one.method for one in self.before] + middle + [one.method for one in self.behind]
+        """Of the requests, by their ids."""
+        return {one.request_id: one.method for one in self.in_whole()}
 
     def in_whole(self):
         """The well-formed requests and the one in question."""

@@ -39,7 +39,7 @@ def held(listener, start, drip, limit_s, wanted):
         pass
     finally:
         stream.close()
-    statuses = [answer.status for answer in wire.answers_in(raw, [], True)[0]]
+    statuses = [answer.status for answer in wire.answers_in(raw, {}, True)[0]]
     return "" if statuses in ([], *([status] for status in wanted)) else f"answered {statuses}"
 
 

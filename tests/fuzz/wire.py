@@ -109,11 +109,10 @@ def read_to_end(stream, methods, enough=None, already=b""):
 
 
 def answers_in(raw, methods, is_all):
-    """All whole answers, and what is left. `methods` are those of the requests: HEAD is answered without a body."""
+    """All whole answers, and what is left. `methods` are those of the requests, by id: HEAD is answered without a body."""
     answers, at = [], 0
     while at < len(raw):
-        method = methods[len(answers)] if len(answers) < len(methods) else "GET"
-        found = answer_at(raw, at, method, is_all)
+        found = answer_at(raw, at, methods, is_all)
         if found is None:
             break
         answer, at = found
@@ -122,14 +121,14 @@ def answers_in(raw, methods, is_all):
     return answers, raw[at:]
 
 
-def answer_at(raw, at, method, is_all):
+def answer_at(raw, at, methods, is_all):
     """The answer that begins here and where it ends; none if it is not there whole."""
     end = raw.find(b"\r\n\r\n", at)
     if end < 0:
         return None
     status, headers = head_of(raw[at:end])
     start = end + 4
-    if method == "HEAD" or status < 200 or status in (204, 304):
+    if methods.get(headers.get("x-request-id")) == "HEAD" or status < 200 or status in (204, 304):
         return Answer(status, headers, b""), start
     if headers.get("transfer-encoding") == "chunked":
         return chunked_answer(raw, start, status, headers)
