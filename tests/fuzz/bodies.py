@@ -6,11 +6,8 @@ import json
 from kinds import MAYBE, MUST, NEVER, Kind
 from listeners import as_json
 
-
-# A trade's body is smaller.
-LARGE_BODY_BYTES = 17_000
-
-
+# Bodies of a trade and of a batch are smaller.
+LARGE_BODY_BYTES, LARGE_BATCH_BYTES = 17_000, 5 << 20
 NESTED_MAX = 100_000
 
 
@@ -47,66 +44,14 @@ def changed(*changes):
     return make
 
 
-def field_of(*names):
-    """The first of these that a body has."""
+def with_value(names, literals):
+    """One of these fields has one of these values."""
 
-    def find(body):
-        return next((name for name in names if name in body), names[0])
+    def change(random, body, literal):
+        name = next((name for name in names if name in body), names[0])
+        return replaced(name, literal)(random, body)
 
-    return find
-
-
-def value_in(names, literals):
-    """Changes of one of these fields to one of these values."""
-    return [lambda r, b, literal=literal: replaced(field_of(*names)(b), literal)(r, b) for literal in literals]
-
-
-BAD_QUANTITIES = [
-    b"0",
-    b"-1",
-    b"1.5",
-    b'"5"',
-    b"1e3",
-    b"null",
-    b"9223372036854775808",
-    b"18446744073709551616",
-    b"1000000000001e9",
-    b"[]",
-    b"{}",
-    b"true",
-    b"-0",
-    b"1.0",
-    b"NaN",
-    b"Infinity",
-    b"0x5",
-    b"05",
-    b"1" + b"0" * 400,
-    b"--1",
-    b"1 2",
-]
-
-
-BAD_NAMES = [
-    b'""',
-    b'"' + b"x" * 10_000 + b'"',
-    b'"../x"',
-    b'"..%2fx"',
-    b'"\\u0000"',
-    b'"%00"',
-    b'"a\\r\\nb"',
-    b'"\\u202ex"',
-    b"null",
-    b"7",
-    b'"x\xe2\x80\xaey"',
-    b'"a b"',
-    b'"\\ud800"',
-    b"[]",
-    b'"' + b"x" * 33 + b'"',
-    b'"\xc3\xa9"',
-]
-
-
-QUANTITY, NAME = ("quantity",), ("name", "stock_name")
+    return changed(*[lambda random, body, literal=literal: change(random, body, literal) for literal in literals])
 
 
 def nested(opening):
@@ -127,11 +72,8 @@ def bomb(random, request):
 
 def over_cap(random, request):
     """A body that is larger than its path takes, in one of two framings."""
-    request.body = (
-        request.body[:-1]
-        + b" " * (5 << 20 if request.target == "/orders/batch" else LARGE_BODY_BYTES)
-        + request.body[-1:]
-    )
+    more = LARGE_BATCH_BYTES if request.target == "/orders/batch" else LARGE_BODY_BYTES
+    request.body = request.body[:-1] + b" " * more + request.body[-1:]
     return request.plain() if random.random() < 0.5 else request.in_chunks([random.randint(1, 5_000)])
 
 
@@ -148,88 +90,100 @@ def with_bad_key(random, request):
     if request.target == "/orders/batch":
         # There the keys stand in the body.
         request.target = "/orders"
-    return with_header("idempotency-key", ["", "x" * 256, "\xe9", "a\tb", ["a", "b"], ["same", "same"]])(
-        random, request
-    )
+    return with_header("idempotency-key", KEYS)(random, request)
 
 
-# Well-formed as HTTP, and refused for what they hold. For listeners that take JSON.
+def truncated(random, body):
+    """Ends before its end."""
+    return as_json(body)[: random.randint(0, len(as_json(body)) - 1)]
+
+
+def with_more(random, body):
+    """Has something behind it."""
+    return as_json(body) + random.choice([b" x", b"{}", b"\x00", as_json(body)])
+
+
+def with_unknown(random, body):
+    """Has a field too many."""
+    return as_json({**body, random.choice(["more", "", "Name", "__proto__"]): 1})
+
+
+def without_one(random, body):
+    """Has a field too few."""
+    return as_json(dict(list(body.items())[1:]))
+
+
+def doubled(random, body):
+    """Has a field twice."""
+    name = random.choice(list(body))
+    return as_json(body)[:-1] + b"," + as_json({name: body[name]})[1:]
+
+
+def marked(random, body):
+    """Has a mark of its byte order."""
+    return b"\xef\xbb\xbf" + as_json(body)
+
+
+def in_characters(name):
+    """Is in another character set."""
+    return lambda random, body: as_json(body).decode().encode(name)
+
+
+def with_bad_text(random, body):
+    """Has a field that is no UTF-8."""
+    return as_json(body).replace(b":", b':"\xff","x":', 1)
+
+
+def after_bad_text(random, body):
+    """Has something before it that is no UTF-8."""
+    return b"\xff" + as_json(body)
+
+
+def no_object(random, body):
+    """Is something else than an object."""
+    return random.choice([b"null", b"[]", b"1", b'""', as_json(list(body.values())), as_json([body])])
+
+
+QUANTITIES = [
+    b"0", b"-1", b"1.5", b'"5"', b"1e3", b"null", b"9223372036854775808", b"18446744073709551616", b"1000000000001e9",
+    b"[]", b"{}", b"true", b"-0", b"1.0", b"NaN", b"Infinity", b"0x5", b"05", b"1" + b"0" * 400, b"--1", b"1 2",
+]
+NAMES = [
+    b'""', b'"' + b"x" * 10_000 + b'"', b'"../x"', b'"..%2fx"', b'"\\u0000"', b'"%00"', b'"a\\r\\nb"', b'"\\u202ex"',
+    b"null", b"7", b'"x\xe2\x80\xaey"', b'"a b"', b'"\\ud800"', b"[]", b'"' + b"x" * 33 + b'"', b'"\xc3\xa9"',
+]
+UNKNOWN_NAMES = [b'"NoSuchStock"', b'"' + b"x" * 32 + b'"', b'"."']
+TYPES = [b'"BUY"', b'""', b"null", b"1", b'"buy "']
+KEYS = ["", "x" * 256, "\xe9", "a\tb", ["a", "b"], ["same", "same"]]
+MEDIA_TYPES = [
+    "text/plain", "application/xml", "", "application/jsonx", "application/json, text/plain",
+    "multipart/form-data; boundary=x", ["application/json", "text/plain"], "application/vnd.bazaar.record", "\xff",
+    "application", "text/plain; application/json",
+]
+CHARACTER_SETS = [in_characters(name) for name in ("utf-16", "utf-16-be", "utf-32")]
+NESTED = [nested(b"["), nested(b'{"a":'), nested(b'{"name":[')]
+NAME_FIELDS, TYPE_FIELDS = ("name", "stock_name"), ("type", "trade_type", "action")
+
 BODIES = [
-    Kind("a bad quantity", NEVER, MUST, changed(*value_in(QUANTITY, BAD_QUANTITIES))),
-    Kind("a bad name", NEVER, MUST, changed(*value_in(NAME, BAD_NAMES))),
-    Kind("an unknown name", NEVER, MUST, changed(*value_in(NAME, [b'"NoSuchStock"', b'"' + b"x" * 32 + b'"', b'"."']))),
-    Kind(
-        "a bad type",
-        NEVER,
-        MUST,
-        changed(*value_in(("type", "trade_type", "action"), [b'"BUY"', b'""', b"null", b"1", b'"buy "'])),
-    ),
-    Kind("a truncated body", NEVER, MUST, changed(lambda r, b: as_json(b)[: r.randint(0, len(as_json(b)) - 1)])),
-    Kind(
-        "bytes behind the body",
-        NEVER,
-        MUST,
-        changed(lambda r, b: as_json(b) + r.choice([b" x", b"{}", b"\x00", as_json(b)])),
-    ),
-    Kind(
-        "an unknown field",
-        NEVER,
-        MUST,
-        changed(lambda r, b: as_json({**b, r.choice(["more", "", "Name", "__proto__"]): 1})),
-    ),
-    Kind("a missing field", NEVER, MUST, changed(lambda r, b: as_json(dict(list(b.items())[1:])))),
-    Kind(
-        "a field twice",
-        NEVER,
-        MUST,
-        changed(lambda r, b: as_json(b)[:-1] + b"," + as_json({k: b[k] for k in [r.choice(list(b))]})[1:]),
-    ),
-    Kind("a mark before the body", NEVER, MUST, changed(lambda r, b: b"\xef\xbb\xbf" + as_json(b))),
-    Kind(
-        "another character set",
-        NEVER,
-        MUST,
-        changed(*[lambda r, b, c=c: as_json(b).decode().encode(c) for c in ("utf-16", "utf-16-be", "utf-32")]),
-    ),
-    Kind(
-        "invalid UTF-8",
-        NEVER,
-        MUST,
-        changed(lambda r, b: as_json(b).replace(b":", b':"\xff","x":', 1), lambda r, b: b"\xff" + as_json(b)),
-    ),
-    Kind(
-        "no object",
-        NEVER,
-        MUST,
-        changed(lambda r, b: r.choice([b"null", b"[]", b"1", b'""', as_json(list(b.values())), as_json([b])])),
-    ),
+    Kind("a bad quantity", NEVER, MUST, with_value(("quantity",), QUANTITIES)),
+    Kind("a bad name", NEVER, MUST, with_value(NAME_FIELDS, NAMES)),
+    Kind("an unknown name", NEVER, MUST, with_value(NAME_FIELDS, UNKNOWN_NAMES)),
+    Kind("a bad type", NEVER, MUST, with_value(TYPE_FIELDS, TYPES)),
+    Kind("a truncated body", NEVER, MUST, changed(truncated)),
+    Kind("bytes behind the body", NEVER, MUST, changed(with_more)),
+    Kind("an unknown field", NEVER, MUST, changed(with_unknown)),
+    Kind("a missing field", NEVER, MUST, changed(without_one)),
+    Kind("a field twice", NEVER, MUST, changed(doubled)),
+    Kind("a mark before the body", NEVER, MUST, changed(marked)),
+    Kind("another character set", NEVER, MUST, changed(*CHARACTER_SETS)),
+    Kind("invalid UTF-8", NEVER, MUST, changed(with_bad_text, after_bad_text)),
+    Kind("no object", NEVER, MUST, changed(no_object)),
     # What is refused before it is read whole may close the connection.
-    Kind("a deep body", NEVER, MAYBE, changed(nested(b"["), nested(b'{"a":'), nested(b'{"name":[')), refusals_max=2),
+    Kind("a deep body", NEVER, MAYBE, changed(*NESTED), refusals_max=2),
     Kind("a body over its cap", NEVER, MAYBE, over_cap, refusals_max=2),
     Kind("a compressed body", NEVER, MAYBE, bomb),
-    Kind(
-        "another media type",
-        NEVER,
-        MAYBE,
-        with_header(
-            "content-type",
-            [
-                "text/plain",
-                "application/xml",
-                "",
-                "application/jsonx",
-                "application/json, text/plain",
-                "multipart/form-data; boundary=x",
-                ["application/json", "text/plain"],
-                "application/vnd.bazaar.record",
-                "\xff",
-                "application",
-                "text/plain; application/json",
-            ],
-        ),
-    ),
+    Kind("another media type", NEVER, MAYBE, with_header("content-type", MEDIA_TYPES)),
     Kind("a bad key", NEVER, MAYBE, with_bad_key),
 ]
-
 # For the catalog, which is told what to show.
 PUBLISHED = [Kind("a record of another cluster", NEVER, MUST, of_another_cluster)]

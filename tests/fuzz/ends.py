@@ -9,7 +9,7 @@ def with_chunks(change):
     """The request in chunks, of which something is changed."""
 
     def make(random, request):
-        return block(request.head(b"transfer-encoding: chunked")) + change(random, request.body)
+        return block(request.head(CHUNKED)) + change(random, request.body)
 
     return make
 
@@ -21,7 +21,7 @@ def resized(random, body):
 
 
 def with_size(choices):
-    """Chunks of which the first has one of these sizes; HEX stands for the right one."""
+    """Chunks of which the first has one of these sizes."""
 
     def change(random, body):
         size = random.choice(choices).replace(b"HEX", b"%x" % len(body))
@@ -61,70 +61,58 @@ def cuts_short(random, request):
     return block(request.head(b"content-length: %d" % length)) + request.body
 
 
-BAD_SIZES = [
-    b"",
-    b"zz",
-    b"-HEX",
-    b"+HEX",
-    b"0xHEX",
-    b" HEX",
-    b"HEX\x0b",
-    b"ffffffffffffffff",
-    b"10000000000000000",
-    b"HEX_",
-    b"HEX;a\nb",
-    b"HEX\n",
-    b"HEX\r",
-    b"\x00HEX",
-    b"HEX.",
-    b"f" * 200,
-    b"HEX HEX",
+def unparted(random, body):
+    """Chunks without the end of the line behind the first one."""
+    return b"%x\r\n%s0\r\n\r\n" % (len(body), body)
+
+
+def with_bare_feeds(random, body):
+    """Chunks in lines that end with LF alone."""
+    return b"%x\n%s\n0\n\n" % (len(body), body)
+
+
+def unended(random, body):
+    """Chunks without the last one."""
+    return b"%x\r\n%s\r\n" % (len(body), body)
+
+
+def with_both(*lines):
+    """The request in chunks under these lines."""
+
+    def make(random, request):
+        return block(request.head(*lines)) + chunks(request.body)
+
+    return make
+
+
+# HEX stands for the right size.
+SIZES = [
+    b"", b"zz", b"-HEX", b"+HEX", b"0xHEX", b" HEX", b"HEX\x0b", b"ffffffffffffffff", b"10000000000000000", b"HEX_",
+    b"HEX;a\nb", b"HEX\n", b"HEX\r", b"\x00HEX", b"HEX.", b"f" * 200, b"HEX HEX",
 ]
+ODD_SIZES = [b"HEX ", b"HEX;a=b", b"000HEX", b'HEX;a="b;c"']
+TRAILERS = [b"x-a: b", b"idempotency-key: other", b"content-length: 3"]
+BAD_TRAILERS = [b"x a: b", b"x\x00: b", b"no colon", b"x-a: b\x00"]
+LONG_TRAILERS = [b"x-a: " + b"x" * 20_000, b"\r\n".join([b"x: y"] * 300)]
+LENGTH = b"content-length: 5"
 
-
-# Broken where the body ends: for paths that read one.
 ENDS = [
-    Kind(
-        "a length and chunks", MAYBE, NEVER, lambda r, q: block(q.head(b"content-length: 5", CHUNKED)) + chunks(q.body)
-    ),
-    Kind(
-        "chunks and a length", MAYBE, NEVER, lambda r, q: block(q.head(CHUNKED, b"content-length: 5")) + chunks(q.body)
-    ),
+    Kind("a length and chunks", MAYBE, NEVER, with_both(LENGTH, CHUNKED)),
+    Kind("chunks and a length", MAYBE, NEVER, with_both(CHUNKED, LENGTH)),
     Kind("no length", NEVER, NEVER, with_framing(b"x-none: 1"), refusals_max=2),
     Kind("a length that nothing has", NEVER, NEVER, with_length([b"9223372036854775808", b"1000000000000"])),
     Kind("a length that is too short", NEVER, NEVER, cuts_short, refusals_max=2),
     Kind("a length that swallows what follows", NEVER, MAYBE, swallows, refusals_max=2),
-    Kind("a bad size of a chunk", NEVER, NEVER, with_chunks(with_size(BAD_SIZES))),
-    Kind(
-        "an odd size of a chunk", MAYBE, NEVER, with_chunks(with_size([b"HEX ", b"HEX;a=b", b"000HEX", b'HEX;a="b;c"']))
-    ),
+    Kind("a bad size of a chunk", NEVER, NEVER, with_chunks(with_size(SIZES))),
+    Kind("an odd size of a chunk", MAYBE, NEVER, with_chunks(with_size(ODD_SIZES))),
     Kind("a size of another chunk", NEVER, NEVER, with_chunks(resized)),
-    Kind(
-        "a long extension of a chunk",
-        MAYBE,
-        NEVER,
-        with_chunks(lambda r, b: with_size([b"HEX;" + b"x" * 20_000])(r, b)),
-    ),
-    Kind("no end of a chunk", NEVER, NEVER, with_chunks(lambda r, b: b"%x\r\n%s0\r\n\r\n" % (len(b), b))),
-    Kind("bare line feeds in chunks", NEVER, NEVER, with_chunks(lambda r, b: b"%x\n%s\n0\n\n" % (len(b), b))),
-    Kind(
-        "chunks without a last one", NEVER, NEVER, with_chunks(lambda r, b: b"%x\r\n%s\r\n" % (len(b), b)), is_cut=True
-    ),
-    Kind(
-        "a trailer",
-        MAYBE,
-        NEVER,
-        with_chunks(with_trailer([b"x-a: b", b"idempotency-key: other", b"content-length: 3"])),
-    ),
-    Kind(
-        "a bad trailer", NEVER, NEVER, with_chunks(with_trailer([b"x a: b", b"x\x00: b", b"no colon", b"x-a: b\x00"]))
-    ),
-    Kind(
-        "a long trailer",
-        MAYBE,
-        NEVER,
-        with_chunks(with_trailer([b"x-a: " + b"x" * 20_000, b"\r\n".join([b"x: y"] * 300)])),
-    ),
+    Kind("a long extension of a chunk", MAYBE, NEVER, with_chunks(with_size([b"HEX;" + b"x" * 20_000]))),
+    Kind("no end of a chunk", NEVER, NEVER, with_chunks(unparted)),
+    Kind("bare line feeds in chunks", NEVER, NEVER, with_chunks(with_bare_feeds)),
+    Kind("chunks without a last one", NEVER, NEVER, with_chunks(unended), is_cut=True),
+    Kind("a trailer", MAYBE, NEVER, with_chunks(with_trailer(TRAILERS))),
+    Kind("a bad trailer", NEVER, NEVER, with_chunks(with_trailer(BAD_TRAILERS))),
+    Kind("a long trailer", MAYBE, NEVER, with_chunks(with_trailer(LONG_TRAILERS))),
     Kind("a body that ends early", NEVER, NEVER, cut, is_cut=True),
     Kind("a body that never comes", NEVER, NEVER, waits_for_nothing, is_cut=True),
 ]

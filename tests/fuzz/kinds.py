@@ -9,7 +9,6 @@ Each kind says whether the request may be carried out, and whether the listener 
 
 from dataclasses import dataclass
 
-
 NEVER, MAYBE, MUST = "never", "maybe", "must"
 
 

@@ -109,7 +109,7 @@ def read_to_end(stream, methods, enough=None, already=b""):
 
 
 def answers_in(raw, methods, is_all):
-    """All whole answers, and what is left. `methods` are those of the requests by id: HEAD is answered without a body."""
+    """All whole answers, and what is left. `methods` of the requests by their ids: HEAD is answered without a body."""
     answers, at = [], 0
     while at < len(raw):
         found = answer_at(raw, at, methods, is_all)
