@@ -58,6 +58,8 @@ def swallows(random, request):
 def cuts_short(random, request):
     """A length that leaves a part of the body to be taken for a request."""
     length = random.randint(0, max(0, len(request.body) - 1))
+    # The end of a form could be the beginning of a method, and what stands behind it be read as another request.
+    length = min(length, max(0, len(request.body) - len("=sell")))
     return block(request.head(b"content-length: %d" % length)) + request.body
 
 
