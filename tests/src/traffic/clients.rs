@@ -135,9 +135,8 @@ async fn gamble(door: Arc<Door>, number: u64) -> Result<()> {
 
 /// A client that sends an order again which somebody was told long ago, or just now, is accepted.
 async fn send_again(door: Arc<Door>, number: u64) -> Result<()> {
-    match door.recorder.accepted_order(number) {
-        Some(order) => ensure!(sent(&door, &[order]).await?, "an accepted order was rejected later"),
-        None => {}
+    if let Some(order) = door.recorder.accepted_order(number) {
+        ensure!(sent(&door, &[order]).await?, "an accepted order was rejected later");
     }
     Ok(())
 }
