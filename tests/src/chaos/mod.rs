@@ -59,7 +59,11 @@ const CONFIG: &str = "raft.snapshot_every_entries = 2000\nraft.log_kept_entries 
 /// # Errors
 /// If it has no folder or no ports.
 pub fn prepared(frontends: u16) -> Result<Cluster> {
-    Ok(Cluster::prepare(CONFIG)?.with_frontends(frontends))
+    prepared_with(frontends, "")
+}
+
+fn prepared_with(frontends: u16, more_config: &str) -> Result<Cluster> {
+    Ok(Cluster::prepare(&format!("{CONFIG}\n{more_config}"))?.with_frontends(frontends))
 }
 
 /// A cluster that suffers faults under traffic.

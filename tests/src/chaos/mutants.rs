@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Chaos, Check, Kind, prepared};
+use super::{Chaos, Check, Kind, prepared_with};
 
 /// A rule that is broken in all processes of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Broken {
     pub what: &'static str,
     /// The faults under which it must be noticed.
     pub faults: &'static [Kind],
+    /// What else the configuration says.
+    config: &'static str,
 }
 
 /// Every rule that is broken in real processes.
@@ -23,49 +25,58 @@ pub const BROKEN: &[Broken] = &[
         mutant: "answer-before-sync",
         what: "a replica says that its log is on disk before it is",
         faults: &[Kind::PowerLossAll],
+        config: "",
     },
     Broken {
         mutant: "release-despite-grants",
         what: "trades are answered before the catalog's ack",
         faults: &[Kind::LeaderCatalog, Kind::Freeze],
+        config: "",
     },
     Broken {
         mutant: "drop-some-invalidations",
         what: "one invalidation in a hundred is not sent",
         faults: &[Kind::Kill],
+        config: "",
     },
     Broken {
         mutant: "ignore-acks",
         what: "the catalog does not wait for acks of its invalidations",
         faults: &[Kind::Kill, Kind::Freeze],
+        config: "",
     },
     Broken {
         mutant: "hit-without-lease",
         what: "caches answer although their lease is over",
         faults: &[Kind::Kill, Kind::Freeze, Kind::FrontendCatalog],
+        config: "",
     },
     Broken {
         mutant: "fill-below-floor",
         what: "caches take answers from before an invalidation",
         faults: &[Kind::Kill, Kind::Freeze],
+        config: "",
     },
     Broken { mutant: "skip-read-index", what: "order reads are not confirmed by a quorum", faults: &[Kind::Halves] },
     Broken {
         mutant: "snapshot-without-outcomes",
         what: "a snapshot lacks the outcomes of its keys",
         faults: &[Kind::Wiped, Kind::Kill],
+        config: "",
     },
     Broken { mutant: "number-from-log-index", what: "order numbers come from the log index", faults: &[Kind::Kill] },
     Broken {
         mutant: "apply-in-two-writes",
         what: "what is applied and up to where are two writes",
         faults: &[Kind::PowerLossAll],
+        config: "",
     },
     Broken { mutant: "retry-failed-sync", what: "a failed sync is tried again", faults: &[Kind::PowerLossAll] },
     Broken {
         mutant: "unordered-apply",
         what: "a batch is applied in the order of an unordered map",
         faults: &[Kind::Kill],
+        config: "",
     },
 ];
 
@@ -80,6 +91,7 @@ pub struct Caught {
     pub after: Duration,
 }
 
+const FRONTENDS: u16 = 2;
 /// A cluster suffers for this long before all that its clients saw is checked, and the next one begins.
 const ROUND: Duration = Duration::from_secs(15);
 
@@ -91,7 +103,7 @@ impl Broken {
     pub async fn caught_within(&self, limit: Duration, seed: u64) -> Result<Option<Caught>> {
         let began = Instant::now();
         for seed in seed.. {
-            let cluster = prepared(2)?.with_mutant(self.mutant);
+            let cluster = prepared_with(FRONTENDS, self.config)?.with_mutant(self.mutant);
             let round = Instant::now() + ROUND;
             let suffered = match Chaos::begin_with_everything(cluster, seed).await {
                 Ok(None) => return Ok(None),
