@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use bazaar_domain::codec;
 use bazaar_service::tls::Stream;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
     VoteRequest, VoteResponse,
@@ -12,7 +12,7 @@ use openraft::raft::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
-use tokio_util::codec::{Framed, LengthDelimitedCodec};
+use tokio_util::codec::{Decoder, Encoder, Framed, LengthDelimitedCodec};
 
 use crate::{
     raft_types::{LogId, RaftId, SnapshotMeta, TypeConfig, Vote},
@@ -23,6 +23,10 @@ use crate::{
 pub(super) const PEER_FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Largest frame before that.
 pub(super) const HELLO_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of the length before a frame.
+const LENGTH_BYTES: usize = 4;
+/// Room that is made for a frame of which little has arrived; after that as much again as is there.
+const ROOM_BYTES: usize = 256 * 1024;
 /// An idle connection is probed after this time, so that one to a machine that lost power does not stay for ever.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(10);
 /// Time between two probes.
@@ -114,7 +118,53 @@ pub struct LeaderLost {
 }
 
 /// A connection that speaks frames.
-pub(super) type Frames = Framed<Stream, LengthDelimitedCodec>;
+pub(super) type Frames = Framed<Stream, FrameCodec>;
+
+/// Finds the frames in what arrives, and puts lengths before those that leave.
+///
+/// A length is only a claim: room for a frame is made as its bytes arrive. Otherwise four bytes could take
+/// [`PEER_FRAME_BYTES_MAX`] of memory, on each of many connections.
+#[derive(Debug)]
+pub(super) struct FrameCodec {
+    /// Asked only when a frame is there as a whole, or cannot be one.
+    whole: LengthDelimitedCodec,
+}
+
+impl FrameCodec {
+    /// For frames up to [`HELLO_BYTES_MAX`].
+    pub(super) fn for_hello() -> Self {
+        Self { whole: LengthDelimitedCodec::builder().max_frame_length(HELLO_BYTES_MAX).new_codec() }
+    }
+
+    /// For frames up to [`PEER_FRAME_BYTES_MAX`] from now on.
+    pub(super) fn allow_large(&mut self) {
+        self.whole.set_max_frame_length(PEER_FRAME_BYTES_MAX);
+    }
+}
+
+impl Decoder for FrameCodec {
+    type Item = BytesMut;
+    type Error = io::Error;
+
+    fn decode(&mut self, arrived: &mut BytesMut) -> io::Result<Option<BytesMut>> {
+        let Some(length) = arrived.first_chunk() else { return Ok(None) };
+        let length = u32::from_be_bytes(*length) as usize;
+        let missing = (LENGTH_BYTES + length).saturating_sub(arrived.len());
+        if length <= self.whole.max_frame_length() && missing > 0 {
+            arrived.reserve(missing.min(arrived.len().max(ROOM_BYTES)));
+            return Ok(None);
+        }
+        self.whole.decode(arrived)
+    }
+}
+
+impl Encoder<Bytes> for FrameCodec {
+    type Error = io::Error;
+
+    fn encode(&mut self, record: Bytes, leaving: &mut BytesMut) -> io::Result<()> {
+        self.whole.encode(record, leaving)
+    }
+}
 
 /// Prepares a fresh connection.
 pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
@@ -126,12 +176,12 @@ pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
 
 /// Frames over a connection: up to [`HELLO_BYTES_MAX`] until [`allow_large`] is called.
 pub(super) fn framed(stream: Stream) -> Frames {
-    Framed::new(stream, LengthDelimitedCodec::builder().max_frame_length(HELLO_BYTES_MAX).new_codec())
+    Framed::new(stream, FrameCodec::for_hello())
 }
 
 /// Allows frames up to [`PEER_FRAME_BYTES_MAX`], once both sides know who the other is.
 pub(super) fn allow_large(frames: &mut Frames) {
-    frames.codec_mut().set_max_frame_length(PEER_FRAME_BYTES_MAX);
+    frames.codec_mut().allow_large();
 }
 
 /// The frame of a record.
@@ -190,6 +240,49 @@ mod tests {
             (9, append.vote, append.prev_log_id, None)
         );
         assert_eq!(found.entries, append.entries);
+    }
+
+    #[test]
+    fn a_length_alone_takes_no_memory() {
+        let mut codec = FrameCodec::for_hello();
+        codec.allow_large();
+        let length = u32::try_from(PEER_FRAME_BYTES_MAX).unwrap();
+        let mut arrived = BytesMut::from(&length.to_be_bytes()[..]);
+        for bytes in [0, 100_000, 1_000_000] {
+            arrived.resize(LENGTH_BYTES + bytes, 0);
+            assert!(codec.decode(&mut arrived).unwrap().is_none());
+            assert!(arrived.capacity() <= 2 * (ROOM_BYTES + bytes), "{} after {bytes}", arrived.capacity());
+        }
+    }
+
+    #[test]
+    fn frames_are_found_in_whatever_pieces_they_arrive() {
+        let records =
+            [0, 1, 3, 4, ROOM_BYTES - 4, ROOM_BYTES, 3 * ROOM_BYTES + 1].map(|bytes| Bytes::from(vec![7; bytes]));
+        let (mut codec, mut sent) = (FrameCodec::for_hello(), BytesMut::new());
+        codec.allow_large();
+        for record in &records {
+            codec.encode(record.clone(), &mut sent).unwrap();
+        }
+        for piece in [1_021, 70_001, sent.len()] {
+            let (mut arrived, mut found) = (BytesMut::new(), Vec::new());
+            for piece in sent.chunks(piece) {
+                arrived.extend_from_slice(piece);
+                while let Some(frame) = codec.decode(&mut arrived).unwrap() {
+                    found.push(frame.freeze());
+                }
+            }
+            assert_eq!(found, records, "in pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn a_frame_that_may_not_be_so_large_is_refused_at_its_length() {
+        let (mut codec, length) = (FrameCodec::for_hello(), u32::try_from(HELLO_BYTES_MAX + 1).unwrap());
+        assert!(codec.decode(&mut BytesMut::from(&length.to_be_bytes()[..])).is_err());
+        codec.allow_large();
+        assert!(codec.decode(&mut BytesMut::from(&length.to_be_bytes()[..])).unwrap().is_none());
+        assert!(codec.decode(&mut BytesMut::from(&u32::MAX.to_be_bytes()[..])).is_err());
     }
 
     #[test]
