@@ -48,7 +48,10 @@ impl Identity {
                 let found: Self = serde_json::from_slice(&bytes)
                     .map_err(|error| anyhow!("{} is damaged: {error}; {REPLACE}", file.display()))?;
                 found.check(data, replica_id, bootstrap)?;
-                Self { incarnation: found.incarnation + 1, ..found }
+                let incarnation = found.incarnation.checked_add(1);
+                let incarnation = incarnation
+                    .ok_or_else(|| anyhow!("{} is damaged: nobody starts so often; {REPLACE}", file.display()))?;
+                Self { incarnation, ..found }
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && data.join(LOG_FOLDER).exists() => {
                 bail!("{} is missing, but there is a log beside it; {REPLACE}", file.display())
@@ -193,6 +196,15 @@ mod tests {
                 assert!(read.cluster_id.is_some(), "byte {position}, bit {bit}: {read:?}");
             }
         }
+    }
+
+    #[test]
+    fn an_identity_that_has_counted_to_the_end_is_refused_in_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut last = Identity::establish(folder.path(), 2, Some("c")).unwrap();
+        last.change(folder.path(), |identity| identity.incarnation = u64::MAX).unwrap();
+        let refused = Identity::establish(folder.path(), 2, None).unwrap_err().to_string();
+        assert!(refused.contains("identity.json is damaged"), "{refused}");
     }
 
     #[test]
