@@ -4,9 +4,13 @@ use std::collections::HashMap;
 
 use bazaar_domain::{
     Stock, StockName,
-    internal::{ItemStatus, PublishBatch, PublishedEntry, PublishedItem},
+    internal::{InventorySnapshot, ItemStatus, PublishBatch, PublishedEntry, PublishedItem},
     inventory::{decide, decide_listing},
+    limits::STOCK_QUANTITY_MAX,
 };
+
+/// Highest version that a stock can have in an inventory: a million changes a second for centuries.
+const STOCK_VERSION_MAX: u64 = 1 << 53;
 
 /// The part of the inventory that some entries touch, before them.
 #[derive(Debug, Clone, Default)]
@@ -42,6 +46,22 @@ pub fn check_batch(batch: &PublishBatch) -> Result<(), String> {
         last = entry.index;
     }
     Ok(())
+}
+
+/// Checks that an inventory holds only what trades could have made of listed stocks. The rule counts on from there, and
+/// must not come to the end of the numbers.
+///
+/// # Errors
+/// If it does not; the text says what is wrong.
+pub fn check_inventory(snapshot: &InventorySnapshot) -> Result<(), String> {
+    let is_possible = |stock: &Stock| {
+        let max = stock.max_quantity.unwrap_or(STOCK_QUANTITY_MAX).min(STOCK_QUANTITY_MAX);
+        stock.quantity <= max && stock.trade_volume <= STOCK_QUANTITY_MAX && stock.version <= STOCK_VERSION_MAX
+    };
+    match snapshot.stocks.iter().find(|stock| !is_possible(stock)) {
+        Some(stock) => Err(format!("the inventory's stock {} has numbers that no stock can have", stock.name)),
+        None => Ok(()),
+    }
 }
 
 /// The entries after an index.

@@ -27,7 +27,7 @@ use bazaar_domain::{
     mutants::{Mutant, broken},
 };
 
-use crate::decide::{Base, check_batch};
+use crate::decide::{Base, check_batch, check_inventory};
 
 use grants::Grants;
 pub use messages::{Advance, Change, InventoryCopy, Next, Reading, SendInvalidation, Serving};
@@ -129,9 +129,10 @@ impl Ledger {
     /// heals a divergence (R10).
     ///
     /// # Errors
-    /// If it belongs to another cluster.
+    /// If it belongs to another cluster, or holds what cannot be.
     pub fn takes_snapshot(&self, snapshot: &InventorySnapshot) -> Result<bool, ApiError> {
         self.check_cluster(&snapshot.cluster_id)?;
+        check_inventory(snapshot).map_err(ApiError::invalid)?;
         let goes_on = snapshot.index > self.applied || (snapshot.index == self.applied && snapshot.heals);
         Ok(goes_on || broken(Mutant::OldSnapshotTaken))
     }

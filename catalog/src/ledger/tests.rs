@@ -11,6 +11,7 @@ use bazaar_domain::{
         InvalidationAck, InventorySnapshot, PublishBatch, PublishedEntry, PublishedItem, SubscribeRequest,
         UnsubscribeRequest,
     },
+    limits::STOCK_QUANTITY_MAX,
 };
 
 use super::*;
@@ -389,6 +390,24 @@ fn an_older_snapshot_is_refused_and_one_at_the_same_index_is_taken_only_to_heal(
     assert!(!ledger.takes_snapshot(&snapshot(10, false)).unwrap());
     assert!(ledger.takes_snapshot(&snapshot(10, true)).unwrap());
     assert!(ledger.takes_snapshot(&snapshot(11, false)).unwrap());
+}
+
+#[test]
+fn a_snapshot_with_numbers_that_no_stock_can_have_is_refused() {
+    let ledger = ledger();
+    let possible = Stock { max_quantity: Some(100), ..stock("A", 100, 1) };
+    let with = |stock| InventorySnapshot { stocks: vec![stock], ..snapshot(11, false) };
+    assert!(ledger.takes_snapshot(&with(possible)).unwrap());
+    let impossible = [
+        Stock { quantity: 101, ..possible },
+        Stock { quantity: STOCK_QUANTITY_MAX + 1, max_quantity: None, ..possible },
+        Stock { trade_volume: STOCK_QUANTITY_MAX + 1, ..possible },
+        // A trade with it would have no version.
+        Stock { version: u64::MAX, ..possible },
+    ];
+    for stock in impossible {
+        assert_eq!(ledger.takes_snapshot(&with(stock)).unwrap_err().kind, ErrorKind::InvalidRequest, "{stock:?}");
+    }
 }
 
 #[test]
