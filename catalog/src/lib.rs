@@ -6,6 +6,8 @@
 
 mod catalog;
 pub mod decide;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzzed;
 mod http;
 mod initial;
 mod leader;

@@ -74,9 +74,9 @@ pub trait Store: Send + Sync {
 
 /// What the copy follows, and how far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Position {
-    cluster_id: String,
-    applied: u64,
+pub(crate) struct Position {
+    pub(crate) cluster_id: String,
+    pub(crate) applied: u64,
 }
 
 /// The copy in RocksDB.

@@ -13,6 +13,8 @@ pub mod disk;
 pub mod events;
 pub mod followers;
 pub mod founding;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzzed;
 pub mod gate;
 pub mod handover;
 pub mod http;

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::snapshot_dir::{SnapshotDir, SnapshotFile, check_manifest};
 
-const MAGIC: [u8; 8] = *b"BAZAARBK";
+pub(crate) const MAGIC: [u8; 8] = *b"BAZAARBK";
 const FORMAT: u32 = 1;
 /// Largest manifest: that of a snapshot with as many files as there may be, with room to spare.
 const MANIFEST_BYTES_MAX: u32 = 64 * 1024 * 1024;

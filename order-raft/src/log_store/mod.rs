@@ -7,6 +7,8 @@
 mod codec;
 mod database;
 mod flusher;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzzed;
 mod keys;
 mod recent;
 #[cfg(feature = "mutants")]

@@ -293,7 +293,7 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
     }
 }
 
-type AppendItem = Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>;
+pub(super) type AppendItem = Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>;
 
 /// An append in the pipeline, with what its answer is measured by.
 struct Append {
@@ -331,7 +331,8 @@ impl Append {
     }
 }
 
-fn append_item(
+/// What Raft hears of the answer to an append, and whether all of it was taken.
+pub(super) fn append_item(
     response: AppendEntriesResponse<TypeConfig>,
     previous: Option<LogId>,
     last: Option<LogId>,

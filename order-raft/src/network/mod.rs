@@ -9,6 +9,8 @@ use std::sync::Arc;
 mod client;
 mod connection;
 mod frame;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzzed;
 mod link;
 mod peer;
 mod rate_limit;

@@ -159,6 +159,11 @@ pub(super) struct ReceivedSnapshot {
 }
 
 impl ReceivedSnapshot {
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(super) fn path(&self) -> &Path {
+        &self.folder.path
+    }
+
     /// The sender's term, and what will have happened once this is installed.
     pub(super) fn described(&self) -> (u64, String) {
         let index = self.offer.meta.last_log_id.map_or(0, |id| id.index);

@@ -2,6 +2,8 @@
 
 pub mod adapter;
 pub mod books;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzzed;
 pub mod recent;
 pub mod snapshot;
 pub mod store;
@@ -20,18 +22,18 @@ use bazaar_domain::{
     Order, Stock,
     internal::{InventorySnapshot, OrderRead, OrderReadAnswer},
     mutants::{Mutant, broken},
-    order::Outcome,
+    order::{Decision, Outcome},
 };
 use openraft::EntryPayload;
 use tokio::sync::watch;
 
 use self::{
-    books::{AppliedEntry, Applier, Books, StockRecord, StoreFault, Totals},
+    books::{AppliedEntry, Applier, Books, OutcomeLookup, StockRecord, StoreFault, Totals},
     recent::{RecentEntries, RecentEntry, RecentRange},
     snapshot::{Generations, LentCheckpoint},
     store::{Faults, Position, StateDb},
 };
-use crate::raft_types::{AppliedCommand, Entry, LogId, Member};
+use crate::raft_types::{AppliedCommand, Entry, LogId, Member, StoredMembership};
 
 /// The state of one replica, shared by the adapter that writes it and all who read it.
 #[derive(Debug)]
@@ -201,25 +203,8 @@ impl State {
             let Inner { books, position } = &mut *inner;
             let mut applier = Applier::new(books, &*db);
             for entry in entries {
-                position.last_applied = Some(entry.log_id);
-                let decisions = match &entry.payload {
-                    EntryPayload::Blank => Vec::new(),
-                    EntryPayload::Membership(membership) => {
-                        position.membership =
-                            crate::raft_types::StoredMembership::new(Some(entry.log_id), membership.clone());
-                        Vec::new()
-                    }
-                    EntryPayload::Normal(command) => {
-                        let decoded = command.decode().map_err(|error| {
-                            StoreFault(format!("log entry {} cannot be applied: {error}", entry.log_id.index))
-                        })?;
-                        let AppliedEntry { decisions, published: items, statuses } =
-                            applier.apply(entry.log_id.index, decoded)?;
-                        let origin = command.origin.clone();
-                        published.push(RecentEntry { published: items, statuses, origin });
-                        decisions
-                    }
-                };
+                let (decisions, recent) = apply_entry(&mut applier, position, entry)?;
+                published.extend(recent);
                 answers.push(AppliedCommand { decisions });
             }
             let changes = applier.changes;
@@ -269,6 +254,30 @@ impl State {
 
     fn position(&self) -> Position {
         self.inner().position.clone()
+    }
+}
+
+/// Applies one entry; returns the decisions for its proposer, and what of it the catalog gets.
+fn apply_entry(
+    applier: &mut Applier<'_, impl OutcomeLookup>,
+    position: &mut Position,
+    entry: &Entry,
+) -> Result<(Vec<Decision>, Option<RecentEntry>), StoreFault> {
+    position.last_applied = Some(entry.log_id);
+    match &entry.payload {
+        EntryPayload::Blank => Ok((Vec::new(), None)),
+        EntryPayload::Membership(membership) => {
+            position.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
+            Ok((Vec::new(), None))
+        }
+        EntryPayload::Normal(command) => {
+            let index = entry.log_id.index;
+            let decoded = command
+                .decode()
+                .map_err(|error| StoreFault(format!("log entry {index} cannot be applied: {error}")))?;
+            let AppliedEntry { decisions, published, statuses } = applier.apply(index, decoded)?;
+            Ok((decisions, Some(RecentEntry { published, statuses, origin: command.origin.clone() })))
+        }
     }
 }
 

@@ -27,16 +27,16 @@ use crate::{
 };
 
 /// Big-endian order number -> [`Order`].
-const ORDERS: &str = "orders";
+pub(super) const ORDERS: &str = "orders";
 /// Idempotency key -> [`StoredOutcome`].
-const OUTCOMES: &str = "outcomes";
+pub(super) const OUTCOMES: &str = "outcomes";
 /// Stock name -> [`StockRecord`].
-const STOCKS: &str = "stocks";
+pub(super) const STOCKS: &str = "stocks";
 /// Position, totals, and digests by big-endian order number.
-const META: &str = "meta";
+pub(super) const META: &str = "meta";
 
-const POSITION_KEY: &[u8] = b"position";
-const TOTALS_KEY: &[u8] = b"totals";
+pub(super) const POSITION_KEY: &[u8] = b"position";
+pub(super) const TOTALS_KEY: &[u8] = b"totals";
 const DIGEST_KEY_PREFIX: &[u8] = b"digest/";
 
 const WRITE_BUFFER_BYTES: usize = 16 << 20;
@@ -251,23 +251,7 @@ impl StateDb {
             self.put_position(position, &WriteOptions::default())?;
         }
         let mut batch = WriteBatch::default();
-        for (number, record) in &changes.orders {
-            batch.put_cf(self.family(ORDERS), number.to_be_bytes(), record);
-        }
-        for (key, outcome) in &changes.outcomes {
-            batch.put_cf(self.family(OUTCOMES), key.as_str(), codec::encode(outcome));
-        }
-        for name in &changes.stocks {
-            let record = books.stocks.get(name).expect("a changed stock is in the books");
-            batch.put_cf(self.family(STOCKS), name.as_str(), codec::encode(record));
-        }
-        for (number, digest) in &changes.digests {
-            batch.put_cf(self.family(META), digest_key(*number), codec::encode(digest));
-        }
-        if !changes.orders.is_empty() {
-            batch.put_cf(self.family(META), TOTALS_KEY, codec::encode(&books.totals));
-        }
-        batch.put_cf(self.family(META), POSITION_KEY, codec::encode(position));
+        put_rows(changes, books, position, |family, key, record| batch.put_cf(self.family(family), key, record));
         self.db().write(batch).map_err(|error| self.failed("write", &error))
     }
 
@@ -380,6 +364,32 @@ impl Drop for StateDb {
             tracing::warn!(path = %self.path.display(), %error, "an old generation of the state could not be removed");
         }
     }
+}
+
+/// The rows of what a run of entries changed, as the column family, the key and the record of each.
+pub(super) fn put_rows(
+    changes: &Changes,
+    books: &Books,
+    position: &Position,
+    mut put: impl FnMut(&'static str, &[u8], &[u8]),
+) {
+    for (number, record) in &changes.orders {
+        put(ORDERS, &number.to_be_bytes(), record);
+    }
+    for (key, outcome) in &changes.outcomes {
+        put(OUTCOMES, key.as_str().as_bytes(), &codec::encode(outcome));
+    }
+    for name in &changes.stocks {
+        let record = books.stocks.get(name).expect("a changed stock is in the books");
+        put(STOCKS, name.as_bytes(), &codec::encode(record));
+    }
+    for (number, digest) in &changes.digests {
+        put(META, &digest_key(*number), &codec::encode(digest));
+    }
+    if !changes.orders.is_empty() {
+        put(META, TOTALS_KEY, &codec::encode(&books.totals));
+    }
+    put(META, POSITION_KEY, &codec::encode(position));
 }
 
 fn digest_key(number: u64) -> Vec<u8> {

@@ -1,0 +1,4 @@
+//! See `bazaar_order_raft::fuzzed`.
+#![no_main]
+
+bazaar_fuzz::search!("inner_messages");
