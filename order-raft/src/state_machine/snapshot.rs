@@ -137,7 +137,7 @@ impl Generations {
     /// If it cannot be moved.
     pub fn adopt(&self, received: &Path) -> Result<PathBuf> {
         let newest = folders(&self.state)?.iter().filter_map(|folder| generation_number(folder)).max().unwrap_or(0);
-        let path = self.state.join(format!("generation-{}", newest + 1));
+        let path = self.state.join(generation_name(newest + 1));
         fs::rename(received, &path)
             .with_context(|| format!("{} cannot be moved to {}", received.display(), path.display()))?;
         fs::File::open(&self.state)?.sync_all()?;
@@ -252,7 +252,9 @@ pub fn found_from(root: &Path, checkpoint: &SnapshotDir) -> Result<()> {
 pub fn current_generation(state: &Path) -> Result<PathBuf> {
     let file = state.join(CURRENT);
     let name = fs::read(&file).map_err(|error| anyhow!("{} cannot be read: {error}; {REPLACE}", file.display()))?;
-    let name = String::from_utf8(name).ok().filter(|name| generation_number(Path::new(name)).is_some());
+    // Exactly a name: a path that ends in one could lead elsewhere.
+    let is_name = |name: &str| generation_number(Path::new(name)).is_some_and(|number| name == generation_name(number));
+    let name = String::from_utf8(name).ok().filter(|name| is_name(name));
     let name = name.with_context(|| format!("{} is damaged; {REPLACE}", file.display()))?;
     Ok(state.join(name))
 }
@@ -266,6 +268,10 @@ fn checkpoint_name(last_applied: Option<LogId>) -> String {
 /// Whatever has no checkpoint's name is not whole: RocksDB fills `draft.tmp`, which then becomes `draft`; and [`SET_ASIDE`].
 fn is_draft(folder: &Path) -> bool {
     !folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"checkpoint-"))
+}
+
+fn generation_name(number: u64) -> String {
+    format!("generation-{number}")
 }
 
 fn generation_number(folder: &Path) -> Option<u64> {

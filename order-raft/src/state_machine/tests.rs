@@ -207,7 +207,9 @@ fn a_damaged_name_of_the_generation_does_not_cost_the_state() {
     apply(&state, 1, &listed());
     drop(state);
     let current = folder.path().join("state/CURRENT");
-    for name in ["generation-2", "gener\u{1}tion-1", "", "generation-"] {
+    let path = folder.path().join("state/generation-1");
+    let path = path.to_str().unwrap();
+    for name in ["generation-2", "gener\u{1}tion-1", "", "generation-", "./generation-1", "generation-1/", path] {
         std::fs::write(&current, name).unwrap();
         let refused = State::open(folder.path()).unwrap_err().to_string();
         assert!(refused.ends_with(crate::disk::REPLACE) && refused.contains("CURRENT"), "{refused}");

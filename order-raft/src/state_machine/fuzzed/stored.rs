@@ -80,12 +80,11 @@ impl Replica for Stored {
     fn restart(&mut self) {
         self.state = None;
         self.open();
+        assert_eq!(self.totals(), self.state().db().count_anew().expect("the store works"), "what is stored adds up");
     }
 
     fn totals(&self) -> Totals {
-        let totals = self.state().totals();
-        assert_eq!(totals, self.state().db().count_anew().expect("the store works"), "what is stored adds up");
-        totals
+        self.state().totals()
     }
 
     fn inventory(&self) -> Vec<StockRecord> {
