@@ -44,10 +44,11 @@ impl RequestId {
         Self(HeaderValue::from_str(text).expect("a UUID is ASCII"))
     }
 
-    /// The sender's own id; `None` if it cannot be taken over.
+    /// The sender's own id; `None` if it cannot be taken over. A copy: the header shares the buffer of its connection,
+    /// and an id stays with its log entry for as long as that is in memory.
     pub(crate) fn of(own: &HeaderValue, bytes_max: usize) -> Option<Self> {
         let fits = !own.is_empty() && own.len() <= bytes_max && own.to_str().is_ok();
-        fits.then(|| Self(own.clone()))
+        fits.then(|| HeaderValue::from_bytes(own.as_bytes()).ok().map(Self)).flatten()
     }
 
     /// The id of the request that this task serves, if it serves one.
@@ -214,4 +215,21 @@ pub fn metrics_handle() -> &'static PrometheusHandle {
             .install_recorder()
             .expect("this is the only recorder of the process")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+    use bytes::Bytes;
+
+    use super::RequestId;
+
+    #[test]
+    fn an_id_does_not_hold_the_buffer_that_it_came_in() {
+        let buffer = Bytes::from(vec![b'x'; 8_192]);
+        let header = HeaderValue::from_maybe_shared(buffer.slice(..16)).unwrap();
+        let id = RequestId::of(&header, 128).unwrap();
+        assert_eq!(id.as_str(), "x".repeat(16));
+        assert_ne!(id.0.as_bytes().as_ptr(), buffer.as_ptr());
+    }
 }

@@ -26,8 +26,7 @@ FINDINGS_MAX = 50
 SHOWN_BYTES = 600
 # Open files go back to what they were, but for connections between our own processes.
 FILES_MORE_MAX = 32
-# What a replica may hold in write buffers (3 of 16 MiB for the log and for each of four tables) and in newest entries.
-MEMORY_MORE_BYTES_MAX = (5 * 3 * 16 + 32) << 20
+MEMORY_MORE_BYTES_MAX = 128 << 20
 # From here on slow senders are worth their wait.
 SLOW_FROM_S = 60
 SETTLE_FILES_S = 40
