@@ -155,6 +155,11 @@ where
             result
         })
     });
+    exit_code(result)
+}
+
+/// What a process ends with that ended so; prints an error.
+pub fn exit_code(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

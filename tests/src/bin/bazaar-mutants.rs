@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
-use bazaar_service::start::print_error;
+use bazaar_service::start::exit_code;
 use bazaar_tests::chaos::{BROKEN, Broken, Caught};
 use clap::Parser;
 
@@ -23,13 +23,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            print_error(&error);
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(Arguments::parse()).await)
 }
 
 async fn run(Arguments { mutants, minutes, seed }: Arguments) -> Result<()> {
