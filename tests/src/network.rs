@@ -331,13 +331,21 @@ fn free_subnet(number: usize) -> Result<[u8; 3]> {
     anyhow::bail!("no subnet of {SUBNETS_TRIED} is free")
 }
 
-/// Removes the namespaces of tests that were killed before they could do so.
+/// Kills what still runs in a namespace.
+fn kill_all_in(namespace: &str) -> Result<()> {
+    let processes = output_of_ip(&["netns", "pids", namespace], "")?;
+    let words = ["kill", "-KILL"].into_iter().chain(processes.split_whitespace());
+    run("kill", &words.map(str::to_owned).collect::<Vec<_>>(), "").map(drop)
+}
+
+/// Removes the namespaces of tests that were killed before they could do so, with what runs there.
 fn remove_leftovers() {
     let Ok(namespaces) = fs::read_dir(NAMESPACES) else { return };
     for name in namespaces.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
         let owner = name.strip_prefix(NAMESPACE_PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
         if owner.is_some_and(|owner| !Path::new(&format!("/proc/{owner}")).exists()) {
             // Another test may have removed it meanwhile.
+            let _ = kill_all_in(&name);
             let _ = ip(&["netns", "del", &name], "");
         }
     }

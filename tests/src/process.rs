@@ -8,7 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use tokio::signal::{
+    ctrl_c,
+    unix::{SignalKind, signal},
+};
 
 use crate::wait::LOOK_EVERY;
 
@@ -23,11 +27,26 @@ pub fn binary(name: &str) -> PathBuf {
     folder.join(name)
 }
 
+/// Waits until this program is told to stop (SIGINT, SIGTERM), which is an error then.
+///
+/// # Errors
+/// Always.
+pub async fn told_to_stop() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
+    }
+    bail!("interrupted")
+}
+
 /// A running child. Killed when it is dropped.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
     log: PathBuf,
+    /// Where its part of the log begins, behind what earlier ones wrote.
+    log_from: usize,
 }
 
 impl Process {
@@ -50,6 +69,7 @@ impl Process {
         log: &Path,
     ) -> Result<Self> {
         let output = File::options().create(true).append(true).open(log).context("a log cannot be opened")?;
+        let log_from = usize::try_from(output.metadata()?.len())?;
         let binary = binary(name).into_os_string();
         let mut words = prefix.iter().map(|word| OsStr::new(word).to_owned()).chain([binary]);
         let child = Command::new(words.next().context("no program")?)
@@ -60,7 +80,7 @@ impl Process {
             .stderr(output)
             .spawn()
             .with_context(|| format!("{name} cannot be started; run scripts/test, which builds it"))?;
-        Ok(Self { child, log: log.to_owned() })
+        Ok(Self { child, log: log.to_owned(), log_from })
     }
 
     /// Its process id.
@@ -110,7 +130,8 @@ impl Process {
 
     /// All that it wrote.
     pub fn output(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
+        let log = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(log.get(self.log_from..).unwrap_or_default()).into_owned()
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy, copy_bidirectional},
     net::{TcpListener, TcpStream},
@@ -18,6 +18,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
     time::{Instant, sleep, sleep_until, timeout},
 };
+use tokio_util::task::TaskTracker;
 
 /// Bytes of a connection that are kept to be sent again.
 const KEPT_MAX: usize = 256 * 1024;
@@ -41,11 +42,24 @@ pub enum Treatment {
     HalfClose(Duration),
     /// After so long, all that the client has sent is sent once more over a new connection.
     Replay(Duration),
-    /// What the client sends is taken, and the client is cut off; it arrives after so long.
+    /// Once the server has answered something, what the client sends is taken, and the client is cut off; after so long it
+    /// arrives, over the connection for which it was meant.
     Hold(Duration),
 }
 
-/// A proxy in front of one listener; its connections end when it is dropped.
+/// What is still to be delivered by proxies that are gone already: requests that come late, to whoever listens by then.
+#[derive(Debug, Clone, Default)]
+pub struct Late(TaskTracker);
+
+impl Late {
+    /// Waits until nothing is on its way any more, which takes no longer than the longest hold and its answer.
+    pub async fn arrived(&self) {
+        self.0.close();
+        self.0.wait().await;
+    }
+}
+
+/// A proxy in front of one listener. When it is dropped its connections end, but for what is delivered [`Late`].
 #[derive(Debug)]
 pub struct Proxy {
     /// The listener that it stands before.
@@ -61,10 +75,10 @@ impl Proxy {
     ///
     /// # Errors
     /// If it cannot.
-    pub async fn open(on: IpAddr, to: SocketAddr, treatment: Treatment) -> Result<Self> {
+    pub async fn open(on: IpAddr, to: SocketAddr, treatment: Treatment, late: &Late) -> Result<Self> {
         let listener = TcpListener::bind((on, 0)).await.context("a proxy cannot listen")?;
         let (address, treated) = (listener.local_addr()?, Arc::<AtomicU64>::default());
-        let way = Way { to, treatment, treated: Arc::clone(&treated) };
+        let way = Way { to, treatment, treated: Arc::clone(&treated), late: late.clone() };
         Ok(Self { to, address, treated, task: tokio::spawn(accept(listener, way)) })
     }
 
@@ -97,6 +111,7 @@ struct Way {
     to: SocketAddr,
     treatment: Treatment,
     treated: Arc<AtomicU64>,
+    late: Late,
 }
 
 impl Way {
@@ -185,7 +200,7 @@ impl Way {
     async fn replayed(self, client: TcpStream, after: Duration) -> Result<()> {
         let (mut from_client, mut to_client) = client.into_split();
         let (mut from_server, mut to_server) = self.server().await?.into_split();
-        let mut kept = Vec::new();
+        let (mut kept, mut fits) = (Vec::new(), true);
         let there = async {
             let mut chunk = vec![0; CHUNK_BYTES];
             loop {
@@ -193,7 +208,9 @@ impl Way {
                 if length == 0 {
                     return anyhow::Ok(to_server.shutdown().await?);
                 }
-                if kept.len() + length <= KEPT_MAX {
+                // A beginning of what was sent, without holes.
+                fits &= kept.len() + length <= KEPT_MAX;
+                if fits {
                     kept.extend_from_slice(&chunk[..length]);
                 }
                 to_server.write_all(&chunk[..length]).await?;
@@ -202,10 +219,14 @@ impl Way {
         let both = async { tokio::join!(there, copy(&mut from_server, &mut to_client)) };
         // Whether it ended or goes on: what was sent so far is sent again.
         let _ = timeout(after, both).await;
-        self.deliver(&kept).await
+        let again = self.clone();
+        self.late.0.spawn(async move { again.deliver(again.server().await?, &kept).await });
+        Ok(())
     }
 
     async fn held(self, mut client: TcpStream, time: Duration) -> Result<()> {
+        let mut server = self.server().await?;
+        self.pass_until_answered(&mut client, &mut server).await?;
         let mut kept = Vec::new();
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut patience = ANSWERS_READ_FOR;
@@ -217,16 +238,37 @@ impl Way {
             patience = REQUEST_IS_WHOLE_AFTER;
         }
         cut_off(client)?;
-        sleep(time).await;
-        self.deliver(&kept).await
+        let later = self.clone();
+        self.late.0.spawn(async move {
+            sleep(time).await;
+            later.deliver(server, &kept).await
+        });
+        Ok(())
     }
 
-    /// Sends this over a new connection and reads what comes back.
-    async fn deliver(&self, kept: &[u8]) -> Result<()> {
+    /// Carries both directions until the server has said something: a greeting, without which it would take no request, or
+    /// the answer to a first one.
+    async fn pass_until_answered(&self, client: &mut TcpStream, server: &mut TcpStream) -> Result<()> {
+        let (mut asked, mut answered) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
+        loop {
+            tokio::select! {
+                length = client.read(&mut asked) => match length? {
+                    0 => bail!("the client has gone"),
+                    length => server.write_all(&asked[..length]).await?,
+                },
+                length = server.read(&mut answered) => match length? {
+                    0 => bail!("the server has gone"),
+                    length => return Ok(client.write_all(&answered[..length]).await?),
+                },
+            }
+        }
+    }
+
+    /// Sends this, and reads what comes back.
+    async fn deliver(&self, mut server: TcpStream, kept: &[u8]) -> Result<()> {
         if kept.is_empty() {
             return Ok(());
         }
-        let mut server = self.server().await?;
         server.write_all(kept).await?;
         self.count();
         // Whatever it answers, nobody waits for it.
@@ -253,7 +295,7 @@ mod tests {
         time::Instant,
     };
 
-    use super::{Proxy, Treatment};
+    use super::{Late, Proxy, Treatment};
 
     const SOON: Duration = Duration::from_millis(50);
 
@@ -262,7 +304,8 @@ mod tests {
     async fn behind(treatment: Treatment) -> Result<(Proxy, mpsc::UnboundedReceiver<Vec<u8>>)> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let proxy = Proxy::open(Ipv4Addr::LOCALHOST.into(), listener.local_addr()?, treatment).await?;
+        let proxy =
+            Proxy::open(Ipv4Addr::LOCALHOST.into(), listener.local_addr()?, treatment, &Late::default()).await?;
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let sender = sender.clone();
@@ -328,12 +371,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_arrives_after_its_client_was_cut_off() -> Result<()> {
+    async fn a_request_arrives_after_its_client_was_cut_off_and_the_proxy_is_gone() -> Result<()> {
         let (proxy, mut received) = behind(Treatment::Hold(SOON)).await?;
         let mut client = TcpStream::connect(proxy.address).await?;
-        client.write_all(b"abc").await?;
+        client.write_all(b"a").await?;
+        ensure!(client.read_u8().await? == b'a', "the first answer comes");
+        client.write_all(b"bc").await?;
         ensure!(client.read_u8().await.is_err() && received.try_recv().is_err());
-        ensure!(received.recv().await.as_deref() == Some(&b"abc"[..]) && proxy.treated() == 1);
+        drop(proxy);
+        ensure!(received.recv().await.as_deref() == Some(&b"abc"[..]));
         Ok(())
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result, ensure};
+use reqwest::StatusCode;
 use serde_json::Value;
 
-use crate::{Cluster, cluster::LISTED_QUANTITY, history::History};
+use crate::{Cluster, cluster::LISTED_QUANTITY, history::History, wait_until};
 
 /// Orders of a page.
 const PAGE_ORDERS: u64 = 1_000;
@@ -15,10 +16,11 @@ pub const LISTED_VERSION: u64 = 1;
 /// The quantity of each version of one stock.
 type Versions = BTreeMap<u64, i64>;
 
-/// Every quantity shown with a version must be what was listed, plus the sells and minus the buys up to that version.
+/// Every quantity shown with a version must be what was listed, plus the sells and minus the buys up to that version, and
+/// no order takes more than there was.
 ///
 /// # Errors
-/// If one is not, or the orders cannot be read.
+/// If it is not so, or the orders cannot be read.
 pub async fn check(history: &History, cluster: &Cluster) -> Result<()> {
     let orders = all_orders(cluster).await?;
     let expected = expected(&orders)?;
@@ -40,7 +42,13 @@ async fn all_orders(cluster: &Cluster) -> Result<Vec<Value>> {
     let mut orders = Vec::new();
     let mut after = 0;
     loop {
-        let (_, page) = cluster.get(&format!("{}/orders?after={after}&limit={PAGE_ORDERS}", cluster.url())).await?;
+        let url = format!("{}/orders?after={after}&limit={PAGE_ORDERS}", cluster.url());
+        // Refused while leaders change, as at any time.
+        let page = wait_until(&url, || async {
+            let (status, page) = cluster.get(&url).await.ok()?;
+            (status == StatusCode::OK).then_some(page)
+        })
+        .await?;
         orders.extend(page["data"].as_array().with_context(|| format!("no page: {page}"))?.iter().cloned());
         match page["next_after"].as_u64() {
             Some(next) => after = next,
@@ -58,7 +66,10 @@ fn expected(orders: &[Value]) -> Result<HashMap<&str, Versions>> {
         let quantity = order["quantity"].as_i64().context("a quantity")?;
         let change = if order["type"] == "sell" { quantity } else { -quantity };
         let versions = stocks.entry(order["name"].as_str().context("a name")?).or_default();
-        let before = versions.last_key_value().map_or(listed, |(_, quantity)| *quantity);
+        let (last, before) =
+            versions.last_key_value().map_or((LISTED_VERSION, listed), |(last, quantity)| (*last, *quantity));
+        ensure!(version == last + 1, "{order} follows version {last}");
+        ensure!(before + change >= 0, "{order}: there were {before}");
         versions.insert(version, before + change);
     }
     Ok(stocks)

@@ -20,8 +20,8 @@ use crate::{
     history::{Claim, History, LISTING, ORDERS, Seen, Violation},
 };
 
-/// Longer than the service holds any request.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longer than the service holds any request, after it was halted for the longest time there is.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Orders of a page.
 const PAGE_ORDERS: u64 = 500;
 /// A large prime: its multiples are spread over all accepted orders, old and new.
@@ -41,11 +41,11 @@ pub struct Failed {
 pub enum How {
     /// It was refused in order, with 503 or 504.
     Refused(StatusCode),
-    /// It got no answer, or half of one.
+    /// Its connection ended without an answer, or with half of one.
     Lost,
     /// There were not enough: an answer like any other, and the same each time.
     Rejected,
-    /// It got an answer that no fault excuses.
+    /// It got an answer that no fault excuses, or none at all on a connection that lasts.
     Wrong,
 }
 
@@ -102,12 +102,21 @@ struct Accepted {
     orders: Vec<Value>,
 }
 
+/// What the check of linearizability goes by.
+#[derive(Debug, Default)]
+struct Operations {
+    answered: Vec<Recorded>,
+    /// Trades that were sent and may have happened, by their keys and when they were first sent: several clients may send
+    /// one.
+    under_way: HashMap<(String, Duration), Recorded>,
+}
+
 /// Asks one frontend, or the catalog, and records what it shows.
 #[derive(Debug, Clone)]
 pub struct Recorder {
     client: reqwest::Client,
     history: Arc<History>,
-    operations: Arc<Mutex<Vec<Recorded>>>,
+    operations: Arc<Mutex<Operations>>,
     accepted: Arc<Mutex<Accepted>>,
     name: String,
     url: String,
@@ -143,20 +152,32 @@ impl Recorder {
         self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Every trade and lookup that was answered, for the check of linearizability.
+    /// Every trade and lookup that was answered, and the trades that were not yet, for the check of linearizability.
     pub fn operations(&self) -> Vec<Recorded> {
-        self.operations_mut().clone()
+        let operations = self.operations_mut();
+        operations.answered.iter().chain(operations.under_way.values()).cloned().collect()
     }
 
-    fn operations_mut(&self) -> MutexGuard<'_, Vec<Recorded>> {
+    fn operations_mut(&self) -> MutexGuard<'_, Operations> {
         self.operations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes how a trade was answered.
+    /// Notes that a trade is sent, for the first time or again.
+    fn note_sent(&self, asked: &Asked, order: &Order) {
+        let under_way = || {
+            let trade = if order.side == "sell" { Recorded::sell } else { Recorded::buy };
+            trade(order.stock, &asked.by, micros(asked.began), order.quantity, &order.key)
+        };
+        self.operations_mut().under_way.entry((order.key.clone(), asked.began)).or_insert_with(under_way);
+    }
+
+    /// Notes how it was answered.
     fn note_answer(&self, asked: &Asked, order: &Order, answer: Answer) {
-        let trade = if order.side == "sell" { Recorded::sell } else { Recorded::buy };
-        let trade = trade(order.stock, &asked.by, micros(asked.began), order.quantity, &order.key);
-        self.operations_mut().push(trade.answered(micros(self.history.now()), answer));
+        let now = micros(self.history.now());
+        let mut operations = self.operations_mut();
+        if let Some(trade) = operations.under_way.remove(&(order.key.clone(), asked.began)) {
+            operations.answered.push(trade.answered(now, answer));
+        }
     }
 
     /// The order that was accepted last.
@@ -183,7 +204,10 @@ impl Recorder {
     }
 
     async fn send(&self, asked: &Asked, request: RequestBuilder) -> Result<(HeaderMap, Value), Failed> {
-        let lost = |error| Failed { how: How::Lost, error: anyhow!("{}: no answer: {error:?}", asked.by) };
+        let lost = |error: reqwest::Error| {
+            let how = if error.is_timeout() { How::Wrong } else { How::Lost };
+            Failed { how, error: anyhow!("{}: no answer: {error:?}", asked.by) }
+        };
         let answer = described::send(request).await.map_err(|error| match error.downcast() {
             Ok(error) => lost(error),
             Err(undescribed) => Failed { how: How::Wrong, error: undescribed },
@@ -215,6 +239,7 @@ impl Recorder {
     /// If they are not accepted; if they were before, and the receipts are others now. One that is rejected, because there
     /// are not enough, is an error too.
     pub async fn trade(&self, asked: &Asked, orders: &[Order]) -> Result<(), Failed> {
+        orders.iter().for_each(|order| self.note_sent(asked, order));
         let receipts = match orders {
             [order] => {
                 let post = self.client.post(format!("{}/orders", self.url)).header("Idempotency-Key", &order.key);
@@ -281,7 +306,7 @@ impl Recorder {
         let (quantity, version) = (number("quantity")?, number("version")?);
         let lookup = Recorded::lookup(name, &asked.by, micros(asked.began));
         let shown = Answer::Shown(Shown::both(quantity, version));
-        self.operations_mut().push(lookup.answered(micros(self.history.now()), shown));
+        self.operations_mut().answered.push(lookup.answered(micros(self.history.now()), shown));
         Ok(Seen { quantity: Some(quantity), ..self.seen(asked, Claim::Current, name, version) })
     }
 

@@ -1,8 +1,8 @@
 //! What stands between a process and its disk and clock: a library that is loaded before all others (`LD_PRELOAD`).
 //!
 //! It notes how much of each file has been synced, so that a power cut can be played: kill the processes, then cut every
-//! file back to where it was synced, or a little behind it. On command, syncs fail, take long or do nothing, and the wall
-//! clock jumps. The monotonic clock is never touched: leases rest on it, see `docs/leases.md`.
+//! file back to where it was synced, or a little behind it. On command, syncs fail or take long, and the wall clock jumps.
+//! The monotonic clock is never touched: leases rest on it, see `docs/leases.md`.
 //!
 //! What is left of a file is its beginning, as on a file system that makes a file longer only once the data is there (ext4
 //! with ordered data, XFS); zeros or old blocks in its place are not played. Files that were removed or replaced do not
@@ -101,14 +101,6 @@ impl Shim {
         self.switch(process, "slow", milliseconds.map(|it| it.to_string()).as_deref())
     }
 
-    /// From now on the disk of this process lies: a sync succeeds and keeps nothing.
-    ///
-    /// # Errors
-    /// If the switch cannot be set.
-    pub fn lie(&self, process: Name) -> Result<()> {
-        self.switch(process, "lie", Some(""))
-    }
-
     /// Puts a process's wall clock so many seconds ahead of the real one, or behind it.
     ///
     /// # Errors
@@ -128,12 +120,12 @@ impl Shim {
         Ok(i64::from_ne_bytes(count))
     }
 
-    /// How often a process has synced a file of its own.
+    /// How many syncs of a process's own files were made slow.
     ///
     /// # Errors
     /// If the notes cannot be read.
-    pub fn syncs(&self, process: Name) -> Result<usize> {
-        Ok(self.notes(process)?.lines().filter(|line| !line.ends_with(power::FAILED)).count())
+    pub fn slowed(&self, process: Name) -> Result<usize> {
+        Ok(self.notes(process)?.lines().filter(|line| line.ends_with(power::SLOW)).count())
     }
 
     fn notes(&self, process: Name) -> Result<String> {

@@ -112,18 +112,32 @@ impl Traffic {
         &self.shared.recorder
     }
 
+    /// Checks that nothing that clients were shown so far went back in time. They wait meanwhile.
+    ///
+    /// # Errors
+    /// If something did.
+    pub fn is_consistent(&self) -> Result<()> {
+        Ok(self.shared.recorder.history().check()?)
+    }
+
+    /// The stocks as they were listed, and what clients did with them.
+    pub fn operations(&self) -> Vec<Recorded> {
+        let listed = LISTED.iter().map(|stock| Recorded::listed(stock, LISTED_QUANTITY, LISTED_VERSION));
+        listed.chain(self.shared.recorder.operations()).collect()
+    }
+
     /// Checks that one order of all operations explains what became of every stock. Nobody else may have traded.
     ///
     /// # Errors
     /// If none does, or that was not found out, which is no pass.
     pub fn is_linearizable(&self) -> Result<()> {
-        let listed = LISTED.iter().map(|stock| Recorded::listed(stock, LISTED_QUANTITY, LISTED_VERSION));
-        let records: Vec<Recorded> = listed.chain(self.shared.recorder.operations()).collect();
-        for history in by_stock(&records)? {
+        for history in by_stock(&self.operations())? {
             let report = Report::on(history, &Bounds::default());
             match report.verdict {
                 Verdict::Ok => println!("{report}"),
-                Verdict::Violation(_) => return Err(Violation(report.to_string()).into()),
+                Verdict::Violation(_) => {
+                    return Err(anyhow::Error::from(Violation(report.to_string())).context(Check::Linearizability));
+                }
                 Verdict::Unknown(_) => bail!("{report}"),
             }
         }
@@ -159,6 +173,7 @@ impl Traffic {
             anyhow::Ok(())
         });
         self.shared.unless_faulty(async { ending.await.context("a client does not end")? }).await?;
+        self.is_consistent()?;
         for door in &self.doors {
             println!("{}", door.summary());
         }

@@ -10,6 +10,7 @@ use bazaar_service::start::exit_code;
 use bazaar_tests::{
     chaos::{Chaos, Kind, Report, prepared},
     cluster::FRONTENDS_MAX,
+    process::told_to_stop,
 };
 use clap::Parser;
 
@@ -55,7 +56,7 @@ async fn run(arguments: Arguments) -> Result<()> {
         let round = suffer_round(seed, &kinds, frontends, end_of_round);
         tokio::select! {
             report = round => all.merge(report?),
-            interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into).and_then(|()| bail!("interrupted"))?,
+            told = told_to_stop() => return told,
         }
         if Instant::now() + ROUND_MIN > end {
             break;
@@ -71,10 +72,7 @@ async fn suffer_round(seed: u64, kinds: &[Kind], frontends: u16, end: Instant) -
     };
     if let Err(error) = chaos.suffer_until(kinds, end).await {
         println!("{}\n{error:#}", chaos.report());
-        bail!(
-            "seed {seed} found what is said above; logs, data and what clients saw are in {}",
-            chaos.keep()?.display()
-        );
+        bail!("seed {seed} found what is said above; {}", chaos.keep());
     }
     Ok(chaos.report().clone())
 }

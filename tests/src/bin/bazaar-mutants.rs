@@ -2,9 +2,12 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use bazaar_service::start::exit_code;
-use bazaar_tests::chaos::{BROKEN, Broken, Caught};
+use bazaar_tests::{
+    chaos::{BROKEN, Broken, Caught},
+    process::told_to_stop,
+};
 use clap::Parser;
 
 /// Starts clusters whose processes break a rule, lets them suffer the faults that must show it, and says which check
@@ -38,7 +41,7 @@ async fn run(Arguments { mutants, minutes, seed }: Arguments) -> Result<()> {
         println!("{}: {}", broken.mutant, broken.what);
         let caught = tokio::select! {
             caught = broken.caught_within(limit, seed) => caught,
-            interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into).and_then(|()| bail!("interrupted")),
+            told = told_to_stop() => return told,
         };
         match caught {
             Ok(caught) => {

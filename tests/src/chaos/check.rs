@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use anyhow::anyhow;
+
 use crate::history::Violation;
 
 /// A check that failed. It is put around the error that says how, see [`Check::that_failed`].
@@ -21,11 +23,23 @@ pub enum Check {
     Recovery,
     /// A replica whose disk failed to sync ends.
     FailedSync,
+    /// A process that is told to stop ends with success, and no other one ends.
+    Ends,
     /// No thread panics.
     Panics,
 }
 
 impl Check {
+    /// Whether it is about what clients are promised of their orders, which is what a broken rule has to show in.
+    pub fn is_of_promises(self) -> bool {
+        matches!(self, Self::Shown | Self::Answers | Self::Linearizability | Self::Quantities | Self::Orders)
+    }
+
+    /// The error of this check.
+    pub(super) fn failed(self, how: String) -> anyhow::Error {
+        anyhow!(how).context(self)
+    }
+
     /// The check that an error comes from; `None` if the fault could not be done.
     pub fn that_failed(error: &anyhow::Error) -> Option<Self> {
         error.downcast_ref().copied().or_else(|| error.is::<Violation>().then_some(Self::Shown))
@@ -42,6 +56,7 @@ impl fmt::Display for Check {
             Self::Orders => "orders of all replicas",
             Self::Recovery => "recovery after a fault",
             Self::FailedSync => "the end after a failed sync",
+            Self::Ends => "how processes end",
             Self::Panics => "no panics",
         })
     }
@@ -49,7 +64,7 @@ impl fmt::Display for Check {
 
 #[cfg(test)]
 mod tests {
-    use anyhow::{Context as _, anyhow};
+    use anyhow::Context as _;
 
     use super::*;
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use reqwest::StatusCode;
 use tokio::time::sleep;
 
 use super::{Chaos, Check, ON_SMALL_DISK, happened, recovers};
@@ -61,7 +62,7 @@ impl Chaos {
         let words = self.last_words(ON_SMALL_DISK).await?;
         happened(words.contains("No space left on device"), || words.clone())?;
         drop(ballast);
-        self.restart(name).await?;
+        self.start(name)?;
         Ok(format!("replica {ON_SMALL_DISK}, {}", if leads { "leading" } else { "following" }))
     }
 
@@ -71,7 +72,7 @@ impl Chaos {
         let words = self.last_words(id).await.context(Check::FailedSync)?;
         happened(words.contains("look after the disk"), || words.clone())?;
         self.cluster.shim()?.fail_syncs(Name::Replica(id), false)?;
-        self.restart(Name::Replica(id)).await?;
+        self.start(Name::Replica(id))?;
         Ok(format!("replica {id}"))
     }
 
@@ -79,7 +80,6 @@ impl Chaos {
     async fn last_words(&mut self, id: u64) -> Result<String> {
         let ended = self.cluster.ended(Name::Replica(id));
         let (code, mut words) = self.traffic.unless_faulty(ended).await?;
-        // Earlier lives of it have said theirs.
         let last = words.pop().with_context(|| format!("replica {id} ended with {code} and without a word"))?;
         ensure!(code != 0, "replica {id} ended with 0: {last}");
         Ok(last)
@@ -88,13 +88,14 @@ impl Chaos {
     pub(super) async fn slow_syncs(&mut self) -> Result<String> {
         let name = Name::Replica(self.a_replica().await?);
         let by = *self.draw.one_of(&SLOW_BY_MS);
-        let before = self.cluster.shim()?.syncs(name)?;
+        // Notes of earlier faults end with a power cut.
+        let before = self.cluster.shim()?.slowed(name)?;
         self.cluster.shim()?.slow_syncs(name, Some(by))?;
         self.last_for(SLOW_FOR).await?;
         let syncs = wait_until("a slow disk has synced", || async {
-            Some(self.cluster.shim().ok()?.syncs(name).ok()? - before).filter(|syncs| *syncs > 0)
-        })
-        .await?;
+            Some(self.cluster.shim().ok()?.slowed(name).ok()? - before).filter(|syncs| *syncs > 0)
+        });
+        let syncs = self.traffic.unless_faulty(syncs).await?;
         self.cluster.shim()?.slow_syncs(name, None)?;
         Ok(format!("{name:?}, {syncs} syncs by {by} ms"))
     }
@@ -104,7 +105,7 @@ impl Chaos {
         let name = if self.draw.one_in(4) { Name::Catalog } else { Name::Replica(self.a_replica().await?) };
         self.cluster.kill(name);
         let lost = self.cut_power(name)?;
-        self.restart(name).await?;
+        self.start(name)?;
         Ok(format!("{name:?}, {lost}"))
     }
 
@@ -119,7 +120,7 @@ impl Chaos {
         }
         // What replicas apply is synced now and then only.
         happened(all.bytes > 0, || "everything was synced".into())?;
-        self.start_all().await?;
+        self.start_all()?;
         Ok(format!("{all}{before}"))
     }
 
@@ -166,10 +167,26 @@ impl Chaos {
         self.cluster.launch(name, false)?;
         let after = self.fate(name).await?;
         sleep(DAMAGED_FOR).await;
+        if !self.cluster.has_ended(name)? {
+            self.agrees(id).await.context(Check::Orders)?;
+        }
         // However it took it: what is damaged is replaced.
         self.replace(id).await?;
         let file = file.strip_prefix(self.cluster.folder())?.display().to_string();
         Ok(format!("bit {bit} of byte {place} of {file}: {after}"))
+    }
+
+    /// A damaged replica that goes on has the same orders as the leader, as far as it has applied them. It may end instead.
+    async fn agrees(&mut self, id: u64) -> Result<()> {
+        let health = format!("{}/health", self.cluster.url_of(Name::Replica(id)));
+        let Ok((_, health)) = self.cluster.get(&health).await else { return Ok(()) };
+        let orders = health["data"]["orders"].as_u64().context("how many orders it has")?;
+        let of = |id| format!("{}/admin/digest?number={orders}", self.cluster.admin_url(id));
+        let Ok((StatusCode::OK, its)) = self.cluster.get(&of(id)).await else { return Ok(()) };
+        let (_, leaders) = self.cluster.get(&of(self.leader().await?)).await?;
+        let digests = [&its, &leaders].map(|answer| answer["data"]["digest"].as_str());
+        ensure!(digests[0].is_some() && digests[0] == digests[1], "replica {id} at order {orders}: {digests:?}");
+        Ok(())
     }
 
     /// Whether a replica becomes ready, or ends by itself with a word.
@@ -196,8 +213,11 @@ impl Chaos {
         Ok(format!("replica {id}"))
     }
 
+    /// Takes a replica's directory away. All goes on without it, and then it is taken in again.
     async fn replace(&mut self, id: u64) -> Result<()> {
-        recovers(&self.traffic, self.cluster.replace(id)).await
+        self.cluster.lose(id)?;
+        self.goes_on_in_time().await?;
+        recovers(&self.traffic, self.cluster.take_in(id)).await
     }
 
     pub(super) async fn bring_back_old_directory(&mut self) -> Result<String> {
@@ -214,12 +234,27 @@ impl Chaos {
         fs::remove_dir_all(old)?;
         self.cluster.launch(name, false)?;
         sleep(OLD_FOR).await;
-        let ready = format!("{}/readyz", self.cluster.url_of(name));
-        let answer = self.cluster.client().get(&ready).send().await;
-        let counts = answer.is_ok_and(|answer| answer.status().is_success());
-        ensure!(!counts, "{name:?} counts again with a directory from before its replacement");
+        let words = self.does_not_count(name).await?;
         self.replace(id).await?;
-        Ok(format!("replica {id}"))
+        Ok(format!("replica {id}, which {words}"))
+    }
+
+    /// A replica that runs says that it is not ready; or it has ended with a word.
+    async fn does_not_count(&mut self, name: Name) -> Result<&'static str> {
+        let ready = format!("{}/readyz", self.cluster.url_of(name));
+        for _ in 0..FATE_LOOKS {
+            if self.cluster.has_ended(name)? {
+                let (code, words) = self.cluster.ended(name).await?;
+                ensure!(code != 0 && !words.is_empty(), "{name:?} ended with {code} and without a word");
+                return Ok("refused");
+            }
+            if let Ok(answer) = self.cluster.client().get(&ready).send().await {
+                ensure!(!answer.status().is_success(), "{name:?} counts again with a directory that was replaced");
+                return Ok("did not count");
+            }
+            sleep(FATE_LOOK_EVERY).await;
+        }
+        bail!("{name:?} neither answers nor ends")
     }
 }
 

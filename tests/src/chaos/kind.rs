@@ -31,6 +31,8 @@ kinds! {
     Stop = "stop",
     /// All processes are killed at once.
     KillAll = "kill-all",
+    /// All processes are told to stop at once.
+    StopAll = "stop-all",
     /// All replicas, then the catalog and the frontends, are stopped and started one after the other.
     RollingRestart = "rolling-restart",
     /// A process is halted (SIGSTOP) and goes on, often past the end of a lease.

@@ -68,13 +68,23 @@ impl Chaos {
     /// Parts these from those for a while; the first of each show that they are.
     async fn part(&mut self, these: &[Name], those: &[Name]) -> Result<String> {
         let hosts = |names: &[Name]| names.iter().map(|name| Cluster::host(*name)).collect::<Vec<Host>>();
+        let ways = [(these[0], those[0]), (those[0], these[0])];
+        self.reach(&ways).await?;
         self.network()?.part(&hosts(these), &hosts(those))?;
-        let (this, that) = (these[0], those[0]);
-        happened(!self.reaches(this, that)? && !self.reaches(that, this)?, || format!("{this:?} reaches {that:?}"))?;
+        self.do_not_reach(&ways)?;
         self.heal_later().await.map(|time| format!("{these:?} from {those:?}, for {time:?}"))
     }
 
-    fn reaches(&self, from: Name, to: Name) -> Result<bool> {
+    /// Ways that led somewhere before do not now; later they have to again.
+    fn do_not_reach(&mut self, ways: &[(Name, Name)]) -> Result<()> {
+        for (from, to) in ways {
+            happened(!self.reaches(*from, *to)?, || format!("{from:?} reaches {to:?}"))?;
+        }
+        self.mended.extend(ways);
+        Ok(())
+    }
+
+    pub(super) fn reaches(&self, from: Name, to: Name) -> Result<bool> {
         self.network()?.reaches(Cluster::host(from), self.cluster.reached_at(to, false)?)
     }
 
@@ -115,8 +125,10 @@ impl Chaos {
         let ways = [(leader, follower), (leader, Name::Catalog), (frontend, leader), (Name::Catalog, frontend)];
         let (one, other) = *self.draw.one_of(&ways);
         let (from, to) = if self.draw.one_in(2) { (one, other) } else { (other, one) };
+        let way = [(from, to)];
+        self.reach(&way).await?;
         self.network()?.cut(Cluster::host(from), Cluster::host(to))?;
-        happened(!self.reaches(from, to)?, || format!("{from:?} reaches {to:?}"))?;
+        self.do_not_reach(&way)?;
         self.heal_later().await.map(|time| format!("from {from:?} to {to:?}, for {time:?}"))
     }
 
@@ -197,7 +209,7 @@ impl Chaos {
         let names: Vec<Name> = self.cluster.names().collect();
         for to in names.iter().copied().filter(|to| names.iter().any(|from| link.joins(*from, *to))) {
             let listener = self.cluster.reached_at(to, matches!(link, Link::Peers))?;
-            proxies.insert(to, Proxy::open(on, listener, treatment).await?);
+            proxies.insert(to, Proxy::open(on, listener, treatment, &self.late).await?);
         }
         for from in names {
             let mut rules = (String::new(), String::new());

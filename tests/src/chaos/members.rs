@@ -20,7 +20,7 @@ impl Chaos {
         if self.draw.one_in(2) {
             recovers(&self.traffic, self.cluster.transfer(GUEST)).await?;
         }
-        self.traffic.trades_go_on().await?;
+        self.goes_on_in_time().await?;
         self.change("remove").await?;
         self.cluster.kill(guest);
         emptied(&self.cluster.data(guest))?;

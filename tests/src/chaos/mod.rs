@@ -2,7 +2,7 @@
 //!
 //! Each fault has to show that it happened: a process that is gone or halted, a connection that does not come about,
 //! packets that were counted, bytes that were lost. After it a leader and trades have to be there in time, and at the end
-//! all that clients saw is checked, see [`Traffic::end`].
+//! all that clients saw is checked, see [`Chaos::end`].
 
 mod check;
 mod clocks;
@@ -14,22 +14,20 @@ mod members;
 mod mutants;
 mod overlap;
 mod processes;
+mod recovery;
+mod replicas;
 mod report;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, fs, mem, path::Path, time::Instant};
 
 use anyhow::{Context, Result, bail};
-use tokio::time::timeout;
 
-use self::overlap::Overlap;
+use self::{overlap::Meanwhile, recovery::Recovery};
 use crate::{
     Cluster, Name,
     cluster::REPLICAS,
     disk::{SmallDisk, copied},
+    proxy::Late,
     traffic::{Trades, Traffic},
 };
 
@@ -39,9 +37,6 @@ pub use kind::Kind;
 pub use mutants::{BROKEN, Broken, Caught};
 pub use report::Report;
 
-/// When a fault is over, there has to be a leader within this time, and trades at every frontend within the other.
-const LEADER_WITHIN: Duration = Duration::from_secs(5);
-const TRADES_WITHIN: Duration = Duration::from_secs(10);
 /// After so many faults, lookups have to go on everywhere too, and not only trades.
 const LOOKUPS_EVERY: u64 = 3;
 /// Room on the disk of the replica whose disk gets full.
@@ -77,8 +72,18 @@ pub struct Chaos {
     draw: Draw,
     report: Report,
     began: Instant,
-    /// What else happened during the fault that lasts.
-    overlap: Option<Overlap>,
+    /// What else is to happen during the fault, until it has.
+    meanwhile: Option<Meanwhile>,
+    /// What else happened, in words.
+    overlapped: String,
+    /// Processes that were started, and need not be ready yet.
+    starting: BTreeSet<Name>,
+    /// Ways that were cut and mended.
+    mended: Vec<(Name, Name)>,
+    /// How long it took this time until all went on.
+    recovery: Recovery,
+    /// Requests that arrive when the fault is long over.
+    late: Late,
 }
 
 impl Chaos {
@@ -93,8 +98,20 @@ impl Chaos {
                 traffic.trade(format!("frontend {number}"), cluster.url_of(name), Trades::MayGetLost);
             }
         }
-        let (draw, report, began) = (Draw::new(seed), Report::default(), Instant::now());
-        Ok(Self { small_disk: None, cluster, traffic, draw, report, began, overlap: None })
+        Ok(Self {
+            small_disk: None,
+            cluster,
+            traffic,
+            draw: Draw::new(seed),
+            report: Report::default(),
+            began: Instant::now(),
+            meanwhile: None,
+            overlapped: String::new(),
+            starting: BTreeSet::new(),
+            mended: Vec::new(),
+            recovery: Recovery::default(),
+            late: Late::default(),
+        })
     }
 
     /// Starts a cluster that can suffer all kinds of faults: each process on a host of its own, with a shim before its
@@ -145,30 +162,24 @@ impl Chaos {
     }
 
     async fn suffer_one(&mut self, kind: Kind) -> Result<()> {
+        self.meanwhile = self.draw_meanwhile().await?;
         let mut evidence = self.carry_out(kind).await?;
-        if let Some(Overlap { words, restarted }) = self.overlap.take() {
-            evidence.push_str(&words);
-            if let Some(name) = restarted {
-                recovers(&self.traffic, self.cluster.wait_ready(name)).await?;
-            }
-        }
+        evidence.push_str(&mem::take(&mut self.overlapped));
         println!("{:>7.1} s  {kind:<17} {evidence}", self.began.elapsed().as_secs_f64());
-        let over = Instant::now();
-        let leader = timeout(LEADER_WITHIN, self.cluster.leader()).await;
-        recovers(&self.traffic, async { leader.context("there is no leader in time")? }).await?;
-        let leader = over.elapsed();
-        let trades = timeout(TRADES_WITHIN, self.traffic.trades_go_on()).await;
-        trades.context("trades do not go on in time").context(Check::Recovery)??;
-        self.report.add(kind, evidence, leader, over.elapsed());
-        Ok(())
+        self.goes_on_in_time().await?;
+        self.report.add(kind, evidence, mem::take(&mut self.recovery));
+        self.ways_are_mended().await?;
+        self.all_are_ready().await?;
+        self.all_live()?;
+        self.traffic.is_consistent()
     }
 
-    /// The same until `end`, and then [`Self::end`].
+    /// The same until `end`, but at least one fault, and then [`Self::end`].
     ///
     /// # Errors
     /// As there.
     pub async fn suffer_until(&mut self, kinds: &[Kind], end: Instant) -> Result<()> {
-        self.suffer_while(kinds, |_| Instant::now() < end).await?;
+        self.suffer_while(kinds, |report| report.faults() == 0 || Instant::now() < end).await?;
         self.end().await
     }
 
@@ -178,6 +189,7 @@ impl Chaos {
             Kind::Kill => self.kill().await,
             Kind::Stop => self.stop().await,
             Kind::KillAll => self.kill_all().await,
+            Kind::StopAll => self.stop_all().await,
             Kind::RollingRestart => self.restart_in_turn().await,
             Kind::Freeze => self.freeze().await,
             Kind::Halves => self.part_in_halves().await,
@@ -206,13 +218,16 @@ impl Chaos {
         &self.report
     }
 
-    /// Ends the clients, and checks what they saw, see [`Traffic::end`], and that no thread of any process panicked.
+    /// Ends the clients, and checks what they saw, see [`Traffic::end`]; that there is an order of all they did; that all
+    /// replicas, which it kills, have stored the same; and that no thread of any process panicked.
     ///
     /// # Errors
     /// What is wrong.
     pub async fn end(&mut self) -> Result<()> {
+        self.late.arrived().await;
         self.traffic.end(&self.cluster).await?;
-        self.traffic.is_linearizable().context(Check::Linearizability)?;
+        self.traffic.is_linearizable()?;
+        self.replicas_have_the_same().await?;
         // Those of replicas that came and went are there too.
         for entry in fs::read_dir(self.cluster.folder())? {
             let path = entry?.path();
@@ -223,16 +238,21 @@ impl Chaos {
         Ok(())
     }
 
-    /// Keeps the cluster's folder, with logs, data and what clients saw; returns where it is.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn keep(&mut self) -> Result<PathBuf> {
+    /// Kills all processes and keeps the cluster's folder, with logs, data and what clients saw; says where it is.
+    pub fn keep(&mut self) -> String {
         let folder = self.cluster.keep();
+        match self.write_to(&folder) {
+            Ok(()) => format!("logs, data and what clients saw are in {}", folder.display()),
+            Err(error) => format!("what is left of it is in {}; not all could be kept: {error:#}", folder.display()),
+        }
+    }
+
+    fn write_to(&mut self, folder: &Path) -> Result<()> {
+        self.cluster.kill_all()?;
         let recorder = self.traffic.recorder();
         fs::write(folder.join("history"), recorder.history().lines())?;
         fs::write(folder.join("accepted"), recorder.records())?;
-        let operations = recorder.operations();
+        let operations = self.traffic.operations();
         let lines = operations.iter().map(|operation| Ok(serde_json::to_string(operation)? + "\n"));
         fs::write(folder.join("operations"), lines.collect::<Result<String>>()?)?;
         if self.small_disk.is_some() {
@@ -240,7 +260,7 @@ impl Chaos {
             let small = self.cluster.data(Name::Replica(ON_SMALL_DISK));
             copied(&small, &small.with_extension("kept"))?;
         }
-        Ok(folder)
+        Ok(())
     }
 
     async fn leader(&self) -> Result<u64> {
@@ -275,10 +295,6 @@ impl Chaos {
             2 | 3 => Name::Catalog,
             _ => self.a_frontend(),
         })
-    }
-
-    async fn restart(&mut self, name: Name) -> Result<()> {
-        recovers(&self.traffic, self.cluster.restart(name)).await
     }
 }
 

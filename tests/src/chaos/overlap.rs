@@ -11,24 +11,30 @@ use crate::Name;
 /// In one of so many faults that last, something else happens too.
 const ONE_IN: u64 = 3;
 
-/// What happened during a fault.
-#[derive(Debug)]
-pub(super) struct Overlap {
-    /// In words, for the report.
-    pub(super) words: String,
-    /// The process that was started again, and may not become ready before the fault is over.
-    pub(super) restarted: Option<Name>,
+/// What happens to a process while a fault lasts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Meanwhile {
+    victim: Name,
+    /// Killed and started again, or else halted.
+    is_killed: bool,
 }
 
 impl Chaos {
-    /// Lets a fault last for this time; now and then a process is killed and started again meanwhile, or halted.
-    pub(super) async fn last_for(&mut self, time: Duration) -> Result<()> {
+    /// Draws it before the fault begins: during some there is no leader that could be drawn.
+    pub(super) async fn draw_meanwhile(&mut self) -> Result<Option<Meanwhile>> {
         if !self.draw.one_in(ONE_IN) {
-            sleep(time).await;
-            return Ok(());
+            return Ok(None);
         }
         let is_killed = self.draw.one_in(2);
-        let victim = self.a_process().await?;
+        Ok(Some(Meanwhile { victim: self.a_process().await?, is_killed }))
+    }
+
+    /// Lets a fault last for this time, with what happens meanwhile.
+    pub(super) async fn last_for(&mut self, time: Duration) -> Result<()> {
+        let Some(Meanwhile { victim, is_killed }) = self.meanwhile.take() else {
+            sleep(time).await;
+            return Ok(());
+        };
         sleep(time / 3).await;
         if is_killed {
             self.cluster.kill(victim);
@@ -37,13 +43,12 @@ impl Chaos {
         }
         sleep(time / 3).await;
         if is_killed {
-            self.cluster.launch(victim, false)?;
+            self.start(victim)?;
         } else {
             self.cluster.signal(victim, "CONT")?;
         }
         sleep(time / 3).await;
-        let words = format!(", meanwhile {victim:?} was {}", if is_killed { "killed" } else { "halted" });
-        self.overlap = Some(Overlap { words, restarted: is_killed.then_some(victim) });
+        self.overlapped = format!(", meanwhile {victim:?} was {}", if is_killed { "killed" } else { "halted" });
         Ok(())
     }
 }

@@ -2,17 +2,17 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use tokio::time::sleep;
 
-use super::{Chaos, happened, recovers};
+use super::{Chaos, Check, happened};
 use crate::{Name, wait_until};
 
 /// How long processes are dead or halted: below and above the length of a lease.
 const LASTS_MS: [u64; 4] = [50, 300, 800, 1_500];
 /// One halt of so many is long.
 const LONG_ONE_IN: u64 = 8;
-const LONG_MS: [u64; 2] = [5_000, 15_000];
+const LONG_MS: [u64; 3] = [5_000, 15_000, 30_000];
 /// The state of a process that is halted.
 const HALTED: char = 'T';
 
@@ -27,38 +27,52 @@ impl Chaos {
         self.cluster.kill(victim);
         happened(!Path::new(&format!("/proc/{process}")).exists(), || format!("process {process} lives"))?;
         sleep(lasts).await;
-        self.restart(victim).await?;
+        self.start(victim)?;
         Ok(format!("{victim:?}, for {lasts:?}"))
     }
 
     pub(super) async fn stop(&mut self) -> Result<String> {
         let (victim, lasts) = (self.a_process().await?, self.lasts());
-        self.cluster.stop(victim).await?;
+        self.end_in_order(&[victim]).await?;
         sleep(lasts).await;
-        self.restart(victim).await?;
+        self.start(victim)?;
         Ok(format!("{victim:?}, for {lasts:?}"))
     }
 
-    pub(super) async fn kill_all(&mut self) -> Result<String> {
-        let names: Vec<Name> = self.cluster.names().collect();
-        self.cluster.kill_all()?;
-        self.start_all().await?;
-        Ok(format!("{} processes", names.len()))
+    /// Tells processes to stop, and waits until they have, with success.
+    async fn end_in_order(&mut self, names: &[Name]) -> Result<()> {
+        names.iter().try_for_each(|name| self.cluster.signal(*name, "TERM"))?;
+        for name in names {
+            let ended = self.traffic.unless_faulty(self.cluster.ended(*name)).await;
+            let (code, words) = ended.context(Check::Ends)?;
+            ensure!(code == 0, Check::Ends.failed(format!("{name:?} ended with {code}: {words:?}")));
+        }
+        Ok(())
     }
 
-    /// Starts all processes again, and waits until they are ready.
-    pub(super) async fn start_all(&mut self) -> Result<()> {
-        for name in self.cluster.names() {
-            self.cluster.launch(name, false)?;
-        }
-        recovers(&self.traffic, self.cluster.wait_all_ready()).await
+    pub(super) async fn kill_all(&mut self) -> Result<String> {
+        self.cluster.kill_all()?;
+        self.start_all()
+    }
+
+    pub(super) async fn stop_all(&mut self) -> Result<String> {
+        let names: Vec<Name> = self.cluster.names().collect();
+        self.end_in_order(&names).await?;
+        self.start_all()
+    }
+
+    pub(super) fn start_all(&mut self) -> Result<String> {
+        let names: Vec<Name> = self.cluster.names().collect();
+        names.iter().try_for_each(|name| self.start(*name))?;
+        Ok(format!("{} processes", names.len()))
     }
 
     pub(super) async fn restart_in_turn(&mut self) -> Result<String> {
         let names: Vec<Name> = self.cluster.names().collect();
         for name in &names {
-            self.cluster.stop(*name).await?;
-            self.restart(*name).await?;
+            self.all_are_ready().await?;
+            self.end_in_order(&[*name]).await?;
+            self.start(*name)?;
         }
         Ok(format!("{} processes", names.len()))
     }

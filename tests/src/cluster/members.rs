@@ -11,8 +11,24 @@ impl Cluster {
     /// # Errors
     /// If it is not taken in.
     pub async fn replace(&mut self, id: u64) -> Result<()> {
+        self.lose(id)?;
+        self.take_in(id).await
+    }
+
+    /// Kills a replica and empties its directory.
+    ///
+    /// # Errors
+    /// If it cannot be emptied.
+    pub fn lose(&mut self, id: u64) -> Result<()> {
         self.kill(Name::Replica(id));
-        emptied(&self.data(Name::Replica(id)))?;
+        emptied(&self.data(Name::Replica(id)))
+    }
+
+    /// Starts a replica with an empty directory and takes it in, as a new member.
+    ///
+    /// # Errors
+    /// If it is not taken in.
+    pub async fn take_in(&mut self, id: u64) -> Result<()> {
         self.launch(Name::Replica(id), false)?;
         self.wait_role(id, "joining").await?;
         self.bazaar_succeeds("replace", &["members", "replace", &id.to_string()]).await?;

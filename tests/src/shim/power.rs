@@ -3,10 +3,11 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt::{self, Write as _},
-    fs::{self, File},
+    fs::{self, File, Metadata},
     ops::AddAssign,
-    os::unix::fs::{DirEntryExt as _, MetadataExt as _},
+    os::unix::fs::MetadataExt as _,
     path::Path,
+    time::UNIX_EPOCH,
 };
 
 use anyhow::{Context, Result};
@@ -15,6 +16,8 @@ use crate::{chaos::Draw, disk::files};
 
 /// What the library notes in place of a size when a sync fails.
 pub(super) const FAILED: &str = "failed";
+/// What it notes when it has made a sync slow.
+pub(super) const SLOW: &str = "slow";
 /// What it notes before the names in a folder.
 const FOLDER: &str = "folder ";
 
@@ -44,11 +47,21 @@ impl fmt::Display for Lost {
     }
 }
 
-/// What is on disk: how much of each file, and which names in each folder, all by their inodes.
+/// What tells a file from all others that are and were there: its inode and when it was made. The inode alone would not
+/// do, since a new file often gets that of one that was removed.
+type Identity = String;
+
+/// What is on disk: how much of each file, and which names in each folder.
 #[derive(Debug, Default)]
 struct Synced {
-    sizes: HashMap<u64, u64>,
-    folders: HashMap<u64, BTreeMap<String, u64>>,
+    sizes: HashMap<Identity, u64>,
+    folders: HashMap<Identity, BTreeMap<String, Identity>>,
+}
+
+/// As the library writes it.
+fn identity(about: &Metadata) -> Identity {
+    let made = about.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    format!("{}.{}", about.ino(), made.unwrap_or_default().as_nanos())
 }
 
 /// Cuts each file somewhere between where it was synced and its end; and takes names, if told to.
@@ -61,12 +74,12 @@ pub(super) fn cut(notes: &str, data: &Path, with_names: bool, draw: &mut Draw) -
     let mut seen = HashSet::new();
     for path in files(data)? {
         let about = path.metadata()?;
-        let (inode, written) = (about.ino(), about.len());
+        let (file, written) = (identity(&about), about.len());
+        let synced = synced.sizes.get(&file).copied().unwrap_or(0).min(written);
         // A checkpoint's files have two names.
-        if !seen.insert(inode) {
+        if !seen.insert(file) {
             continue;
         }
-        let synced = synced.sizes.get(&inode).copied().unwrap_or(0).min(written);
         if written > synced {
             let left = cut_file(&path, synced, written, draw)?;
             lost.files += 1;
@@ -87,15 +100,15 @@ fn cut_file(path: &Path, synced: u64, written: u64, draw: &mut Draw) -> Result<u
 pub(super) fn notes_of(data: &Path) -> Result<String> {
     let about = data.metadata()?;
     if !about.is_dir() {
-        return Ok(format!("{} {}\n", about.ino(), about.len()));
+        return Ok(format!("{} {}\n", identity(&about), about.len()));
     }
     let (mut names, mut below) = (String::new(), String::new());
     for entry in fs::read_dir(data)? {
         let entry = entry?;
-        write!(names, "{}/{}/", entry.ino(), entry.file_name().to_string_lossy())?;
+        write!(names, "{}/{}/", identity(&entry.metadata()?), entry.file_name().to_string_lossy())?;
         below.push_str(&notes_of(&entry.path())?);
     }
-    Ok(format!("{} {FOLDER}{names}\n{below}", about.ino()))
+    Ok(format!("{} {FOLDER}{names}\n{below}", identity(&about)))
 }
 
 impl Synced {
@@ -104,14 +117,13 @@ impl Synced {
         let (mut synced, mut failed) = (Self::default(), HashSet::new());
         for line in notes.lines() {
             let wrong = || format!("not a note of a sync: {line}");
-            let (inode, what) = line.split_once(' ').with_context(wrong)?;
-            let inode: u64 = inode.parse().with_context(wrong)?;
+            let (file, what) = line.split_once(' ').with_context(wrong)?;
             if let Some(names) = what.strip_prefix(FOLDER) {
-                synced.folders.insert(inode, parse_names(names).with_context(wrong)?);
+                synced.folders.insert(file.into(), parse_names(names).with_context(wrong)?);
             } else if what == FAILED {
-                failed.insert(inode);
-            } else if !failed.contains(&inode) {
-                synced.sizes.insert(inode, what.parse().with_context(wrong)?);
+                failed.insert(file);
+            } else if what != SLOW && !failed.contains(file) {
+                synced.sizes.insert(file.into(), what.parse().with_context(wrong)?);
             }
         }
         Ok(synced)
@@ -119,9 +131,10 @@ impl Synced {
 
     fn lose_names(&self, folder: &Path, lost: &mut Lost) -> Result<()> {
         let nothing = BTreeMap::new();
-        let synced = self.folders.get(&folder.metadata()?.ino()).unwrap_or(&nothing);
+        let synced = self.folders.get(&identity(&folder.metadata()?)).unwrap_or(&nothing);
         for entry in fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()? {
-            let (path, name, inode) = (entry.path(), entry.file_name().to_string_lossy().into_owned(), entry.ino());
+            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            let file = identity(&entry.metadata()?);
             let is_folder = entry.file_type()?.is_dir();
             // A name that was there before may have stood for another file; that one does not come back.
             if synced.contains_key(&name) {
@@ -131,7 +144,7 @@ impl Synced {
                 continue;
             }
             lost.names += 1;
-            let earlier = synced.iter().find(|(earlier, of)| **of == inode && !folder.join(earlier).exists());
+            let earlier = synced.iter().find(|(earlier, of)| **of == file && !folder.join(earlier).exists());
             match earlier {
                 Some((earlier, _)) => fs::rename(path, folder.join(earlier))?,
                 None if is_folder => fs::remove_dir_all(path)?,
@@ -142,12 +155,12 @@ impl Synced {
     }
 }
 
-/// The names of a line `inode/name/inode/name/`.
-fn parse_names(line: &str) -> Option<BTreeMap<String, u64>> {
+/// The names of a line `file/name/file/name/`.
+fn parse_names(line: &str) -> Option<BTreeMap<String, Identity>> {
     let mut names = BTreeMap::new();
     let mut words = line.split_terminator('/');
-    while let Some(inode) = words.next() {
-        names.insert(words.next()?.to_owned(), inode.parse().ok()?);
+    while let Some(file) = words.next() {
+        names.insert(words.next()?.to_owned(), file.to_owned());
     }
     Some(names)
 }

@@ -1,12 +1,12 @@
 /* Preloaded into a process (LD_PRELOAD), it stands between it and its disk and clock.
  *
  * SHIM_DATA names the folder whose files are watched, SHIM_FOLDER the one with the switches:
- *   synced  here: a line "inode size" for every sync of a file that succeeded, "inode folder inode/name/inode/name/..."
- *           for every one of a folder. The rest of a file, and other names in a folder, may be lost in a power cut.
- *   fail    while it is there: every sync fails (EIO): a line "inode failed" in synced. The system then forgets that what
+ *   synced  here: a line "file size" for every sync of a file that succeeded, "file folder file/name/file/name/..." for
+ *           every one of a folder. The rest of a file, and other names in a folder, may be lost in a power cut. A file is
+ *           its inode and when it was made, in nanoseconds: a new file often gets the inode of one that was removed.
+ *   fail    while it is there: every sync fails (EIO): a line "file failed" in synced. The system then forgets that what
  *           was to be synced is not on disk, so no later sync brings it there.
- *   slow    while it is there: every sync takes so many milliseconds longer as it says.
- *   lie     while it is there: every sync succeeds and syncs nothing.
+ *   slow    while it is there: every sync takes so many milliseconds longer as it says, and leaves a line "file slow".
  *   clock   two numbers of eight bytes: so many nanoseconds are added to the wall clock; so often it was read so. */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -69,12 +69,24 @@ static int is_on(const char *name) {
     return file >= 0;
 }
 
-static void wait_as_told(void) {
+/* What tells a file from all others there are and were; the same as in shim/power.rs. Its length, or 0. */
+static int identity(int at, const char *path, char *text, int room) {
+    struct statx about;
+    int flags = *path ? AT_SYMLINK_NOFOLLOW : AT_EMPTY_PATH;
+    if (statx(at, path, flags, STATX_INO | STATX_BTIME, &about) != 0) return 0;
+    int64_t made = about.stx_btime.tv_sec * INT64_C(1000000000) + about.stx_btime.tv_nsec;
+    if (!(about.stx_mask & STATX_BTIME)) made = 0;
+    return snprintf(text, room, "%ju.%jd", (uintmax_t)about.stx_ino, (intmax_t)made);
+}
+
+/* Whether it waited. */
+static int wait_as_told(void) {
     char text[16] = "";
     int file = switch_file("slow", O_RDONLY);
-    if (file < 0) return;
-    if (read(file, text, sizeof text - 1) > 0) usleep(1000 * atoi(text));
+    if (file < 0) return 0;
+    ssize_t length = read(file, text, sizeof text - 1);
     close(file);
+    return length > 0 && usleep(1000 * atoi(text)) == 0;
 }
 
 static void note(const char *line, int length) {
@@ -82,16 +94,19 @@ static void note(const char *line, int length) {
 }
 
 /* The line about a folder as it is now; its length, or -1 if it cannot be read or is larger than any here. */
-static int folder_line(int file, char *line, int room) {
-    char path[64];
-    struct stat about;
+static int folder_line(int file, const char *self, char *line, int room) {
+    char path[64], entry_is[64];
     struct dirent *entry;
     snprintf(path, sizeof path, "/proc/self/fd/%d", file);
     DIR *entries = opendir(path);
-    if (!entries || fstat(file, &about) != 0) return -1;
-    int length = snprintf(line, room, "%ju folder ", (uintmax_t)about.st_ino);
-    while (length < room && (entry = readdir(entries)))
-        length += snprintf(line + length, room - length, "%ju/%s/", (uintmax_t)entry->d_ino, entry->d_name);
+    if (!entries) return -1;
+    int length = snprintf(line, room, "%s folder ", self);
+    while (length < room && (entry = readdir(entries))) {
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
+        /* One that has just been removed is none. */
+        if (!identity(dirfd(entries), entry->d_name, entry_is, sizeof entry_is)) continue;
+        length += snprintf(line + length, room - length, "%s/%s/", entry_is, entry->d_name);
+    }
     closedir(entries);
     if (length + 1 >= room) return -1;
     line[length] = '\n';
@@ -100,21 +115,21 @@ static int folder_line(int file, char *line, int room) {
 
 static int watched_sync(int file, sync_function *real) {
     if (!is_watched(file)) return real(file);
-    wait_as_told();
-    if (is_on("lie")) return 0;
     static __thread char line[65536];
+    char self[64];
     /* As it is before the sync: what is written meanwhile need not be covered. */
     struct stat before;
-    int known = fstat(file, &before) == 0, length = -1;
+    int known = fstat(file, &before) == 0 && identity(file, "", self, sizeof self), length = -1;
+    if (wait_as_told() && known) note(line, snprintf(line, sizeof line, "%s slow\n", self));
     if (is_on("fail")) {
-        if (known) note(line, snprintf(line, sizeof line, "%ju failed\n", (uintmax_t)before.st_ino));
+        if (known) note(line, snprintf(line, sizeof line, "%s failed\n", self));
         errno = EIO;
         return -1;
     }
     if (known && S_ISDIR(before.st_mode))
-        length = folder_line(file, line, sizeof line);
+        length = folder_line(file, self, line, sizeof line);
     else if (known)
-        length = snprintf(line, sizeof line, "%ju %jd\n", (uintmax_t)before.st_ino, (intmax_t)before.st_size);
+        length = snprintf(line, sizeof line, "%s %jd\n", self, (intmax_t)before.st_size);
     int result = real(file);
     if (result == 0 && length > 0) note(line, length);
     return result;
