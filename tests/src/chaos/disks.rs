@@ -165,14 +165,15 @@ impl Chaos {
         let (place, bit) = (self.draw.below(file.metadata()?.len()), self.draw.below(8));
         flip(&file, place, 1 << bit)?;
         self.cluster.launch(name, false)?;
-        let after = self.fate(name).await?;
-        sleep(DAMAGED_FOR).await;
-        if !self.cluster.has_ended(name)? {
+        let goes_on = self.becomes_ready(name).await?;
+        if goes_on {
+            sleep(DAMAGED_FOR).await;
             self.agrees(id).await.context(Check::Orders)?;
         }
         // However it took it: what is damaged is replaced.
         self.replace(id).await?;
         let file = file.strip_prefix(self.cluster.folder())?.display().to_string();
+        let after = if goes_on { "not noticed, or mended" } else { "refused" };
         Ok(format!("bit {bit} of byte {place} of {file}: {after}"))
     }
 
@@ -190,21 +191,29 @@ impl Chaos {
     }
 
     /// Whether a replica becomes ready, or ends by itself with a word.
-    async fn fate(&mut self, name: Name) -> Result<&'static str> {
+    async fn becomes_ready(&mut self, name: Name) -> Result<bool> {
         let ready = format!("{}/readyz", self.cluster.url_of(name));
         for _ in 0..FATE_LOOKS {
             self.traffic.unless_faulty(async { Ok(()) }).await?;
-            if self.cluster.has_ended(name)? {
-                let (code, words) = self.cluster.ended(name).await?;
-                ensure!(code != 0 && !words.is_empty(), "{name:?} ended with {code} and without a word");
-                return Ok("refused");
+            if self.has_refused(name).await? {
+                return Ok(false);
             }
             if self.cluster.client().get(&ready).send().await.is_ok_and(|answer| answer.status().is_success()) {
-                return Ok("not noticed, or mended");
+                return Ok(true);
             }
             sleep(FATE_LOOK_EVERY).await;
         }
         bail!("{name:?} neither becomes ready nor ends")
+    }
+
+    /// Whether a replica has ended by itself, which it may not do without a word.
+    async fn has_refused(&mut self, name: Name) -> Result<bool> {
+        if !self.cluster.has_ended(name)? {
+            return Ok(false);
+        }
+        let (code, words) = self.cluster.ended(name).await?;
+        ensure!(code != 0 && !words.is_empty(), "{name:?} ended with {code} and without a word");
+        Ok(true)
     }
 
     pub(super) async fn wipe(&mut self) -> Result<String> {
@@ -243,9 +252,7 @@ impl Chaos {
     async fn does_not_count(&mut self, name: Name) -> Result<&'static str> {
         let ready = format!("{}/readyz", self.cluster.url_of(name));
         for _ in 0..FATE_LOOKS {
-            if self.cluster.has_ended(name)? {
-                let (code, words) = self.cluster.ended(name).await?;
-                ensure!(code != 0 && !words.is_empty(), "{name:?} ended with {code} and without a word");
+            if self.has_refused(name).await? {
                 return Ok("refused");
             }
             if let Ok(answer) = self.cluster.client().get(&ready).send().await {
