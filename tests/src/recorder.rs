@@ -94,6 +94,13 @@ pub struct Asked {
     by: Arc<str>,
 }
 
+impl Asked {
+    /// When it was first sent.
+    pub fn began(&self) -> Duration {
+        self.began
+    }
+}
+
 /// What was accepted.
 #[derive(Debug, Default)]
 struct Accepted {

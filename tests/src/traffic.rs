@@ -68,7 +68,19 @@ impl Traffic {
         door
     }
 
-    /// Waits until trades that began after this call have been answered at every frontend.
+    /// Waits until a trade that began after this call has been answered at every frontend.
+    ///
+    /// # Errors
+    /// If none is, or anything went wrong meanwhile.
+    pub async fn a_trade_goes_through(&self) -> Result<()> {
+        let now = self.shared.recorder.history().now();
+        for door in self.doors.iter().filter(|door| door.offers.contains(&Count::Trades)) {
+            door.trades_since(now).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until trades that began after this call have been answered at every frontend, many of them.
     ///
     /// # Errors
     /// If they are not, or anything went wrong meanwhile.

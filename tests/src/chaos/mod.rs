@@ -170,6 +170,7 @@ impl Chaos {
         self.report.add(kind, evidence, mem::take(&mut self.recovery));
         self.ways_are_mended().await?;
         self.all_are_ready().await?;
+        self.traffic.trades_go_on().await?;
         self.all_live()?;
         self.traffic.is_consistent()
     }

@@ -1,6 +1,9 @@
 //! What has to be there again when a fault is over, and by when.
 
-use std::time::{Duration, Instant};
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use tokio::time::timeout;
@@ -8,35 +11,35 @@ use tokio::time::timeout;
 use super::{Chaos, Check, recovers};
 use crate::{Name, wait_until};
 
-/// When a fault is over, there has to be a leader within this time, and trades at every frontend within the other.
+/// When a fault is over, there has to be a leader within this time, and a trade at every frontend within the other.
 const LEADER_WITHIN: Duration = Duration::from_secs(5);
-const TRADES_WITHIN: Duration = Duration::from_secs(10);
+const TRADE_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long it took until there was a leader, and until trades had gone on at every frontend: from the moment at which
-/// processes were started, connections mended, or a replica taken away for good.
+/// How long it took until there was a leader, and until a new trade was answered at every frontend: from the moment at
+/// which processes were started, connections mended, or a replica taken away for good.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Recovery {
     pub(super) leader: Duration,
-    pub(super) trades: Duration,
+    pub(super) trade: Duration,
 }
 
 impl Recovery {
     /// The longer times of both.
     pub(super) fn slowest(self, other: Self) -> Self {
-        Self { leader: self.leader.max(other.leader), trades: self.trades.max(other.trades) }
+        Self { leader: self.leader.max(other.leader), trade: self.trade.max(other.trade) }
     }
 }
 
 impl Chaos {
-    /// Waits, and not too long, until there is a leader, and trades go on at every frontend.
+    /// Waits, and not too long, until there is a leader, and a new trade is answered at every frontend.
     pub(super) async fn goes_on_in_time(&mut self) -> Result<()> {
         let over = Instant::now();
         let leader = timeout(LEADER_WITHIN, self.cluster.leader()).await;
         recovers(&self.traffic, async { leader.context("there is no leader in time")? }).await?;
         let leader = over.elapsed();
-        let trades = timeout(TRADES_WITHIN.saturating_sub(leader), self.traffic.trades_go_on()).await;
-        trades.context("trades do not go on in time").context(Check::Recovery)??;
-        self.recovery = self.recovery.slowest(Recovery { leader, trades: over.elapsed() });
+        let trade = timeout(TRADE_WITHIN.saturating_sub(leader), self.traffic.a_trade_goes_through()).await;
+        trade.context("trades do not go on in time").context(Check::Recovery)??;
+        self.recovery = self.recovery.slowest(Recovery { leader, trade: over.elapsed() });
         Ok(())
     }
 
@@ -75,7 +78,7 @@ impl Chaos {
 
     /// Ways that were cut lead somewhere again, or it was not the cut that kept connections from coming about.
     pub(super) async fn ways_are_mended(&mut self) -> Result<()> {
-        let mended = std::mem::take(&mut self.mended);
+        let mended = mem::take(&mut self.mended);
         self.reach(&mended).await
     }
 }

@@ -41,10 +41,10 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<17} {:>5} {:>10} {:>10}  the last one", "fault", "times", "leader ms", "trades ms")?;
+        writeln!(f, "{:<17} {:>5} {:>10} {:>10}  the last one", "fault", "times", "leader ms", "trade ms")?;
         for (kind, Line { times, slowest, evidence }) in &self.0 {
-            let [leader, trades] = [slowest.leader, slowest.trades].map(|time| time.as_millis());
-            writeln!(f, "{kind:<17} {times:>5} {leader:>10} {trades:>10}  {evidence}")?;
+            let [leader, trade] = [slowest.leader, slowest.trade].map(|time| time.as_millis());
+            writeln!(f, "{kind:<17} {times:>5} {leader:>10} {trade:>10}  {evidence}")?;
         }
         Ok(())
     }

@@ -90,7 +90,7 @@ async fn sent(door: &Door, orders: &[Order]) -> Result<bool> {
             }
             answer => {
                 if door.settle(Count::Trades, answer)?.is_some() {
-                    door.traded();
+                    door.traded(&asked);
                     return Ok(true);
                 }
             }

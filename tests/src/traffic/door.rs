@@ -16,7 +16,7 @@ use super::clients::TRADERS;
 use crate::{
     chaos::Check,
     history::Violation,
-    recorder::{Failed, How, Recorder},
+    recorder::{Asked, Failed, How, Recorder},
     wait::{LOOK_EVERY, WAIT_MAX},
     wait_until,
 };
@@ -135,11 +135,13 @@ pub struct Door {
     pub(super) shared: Arc<Shared>,
 }
 
-/// The longest time without an answer to a trade, for people who want to know.
+/// The longest time without an answer to a trade, for people who want to know; and when the newest of the trades that were
+/// answered was first sent.
 #[derive(Debug, Default)]
 struct Pause {
     last: Option<Instant>,
     longest: Duration,
+    newest: Duration,
 }
 
 impl Door {
@@ -234,9 +236,17 @@ impl Door {
         Ok(None)
     }
 
+    /// Waits until a trade has been answered that was first sent after this moment, as the history counts it.
+    pub(super) async fn trades_since(&self, moment: Duration) -> Result<()> {
+        let what = format!("a new trade at the {}", self.recorder.name());
+        let traded = wait_until(&what, || async { (locked(&self.pause).newest > moment).then_some(()) });
+        self.shared.unless_faulty(traded).await
+    }
+
     /// Notes that a trade was answered just now.
-    pub(super) fn traded(&self) {
+    pub(super) fn traded(&self, asked: &Asked) {
         let (mut pause, now) = (locked(&self.pause), Instant::now());
+        pause.newest = pause.newest.max(asked.began());
         pause.longest = pause.longest.max(pause.last.map_or(Duration::ZERO, |last| now - last));
         pause.last = Some(now);
     }
