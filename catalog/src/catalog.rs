@@ -1,7 +1,6 @@
 //! The catalog's state at run time: the ledger behind a short lock, and the one way in which changes come in.
 
 use std::{
-    collections::HashMap,
     future::Future,
     sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic::AtomicBool},
 };
@@ -18,8 +17,8 @@ use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    decide::{decide_entries, entries_after, names},
-    ledger::{Advance, Change, Ledger, Next, Serving},
+    incoming::{TakenBatch, replaced_by},
+    ledger::{Advance, Change, Ledger, Serving},
     meters,
     push::push,
     store::Store,
@@ -136,20 +135,18 @@ impl Catalog {
     async fn take_batch(&self, batch: PublishBatch) -> Result<PublishReply, ApiError> {
         let store = self.store.lock().await;
         let store = store.as_ref().ok_or_else(stopping)?;
-        let (applied, base) = {
+        let taken = {
             let ledger = self.read();
-            if !ledger.takes_batch(&batch)? {
+            let Some(taken) = TakenBatch::of(&ledger, &batch)? else {
                 meters::PUBLISH_GAPS.counter().increment(1);
                 return Ok(ledger.reply(Vec::new(), self.clock.now()));
-            }
-            let fresh = entries_after(&batch.entries, ledger.applied());
-            (ledger.applied(), ledger.base(names(fresh)))
+            };
+            taken
         };
-        let decided = decide_entries(base, entries_after(&batch.entries, applied));
-        let items: usize = decided.statuses.iter().map(|(_, items)| items.len()).sum();
-        let through = batch.through.max(applied);
-        let change = Change { cluster_id: batch.cluster_id, through, next: Next::Changed(decided.changed) };
-        if through > applied {
+        let applied = taken.applied();
+        let (change, statuses) = taken.decide();
+        let items: usize = statuses.iter().map(|(_, items)| items.len()).sum();
+        if change.through > applied {
             // A write to the log of a small database that is not synced: too short to be worth another thread.
             let started = std::time::Instant::now();
             store.write(&change).map_err(|error| self.fail(error.into()))?;
@@ -157,7 +154,7 @@ impl Catalog {
         }
         meters::APPLIED_ITEMS.counter().increment(items as u64);
         self.expose(change).await;
-        Ok(self.read().reply(decided.statuses, self.clock.now()))
+        Ok(self.read().reply(statuses, self.clock.now()))
     }
 
     async fn take_snapshot(&self, snapshot: InventorySnapshot) -> Result<PublishReply, ApiError> {
@@ -178,8 +175,7 @@ impl Catalog {
             heals = snapshot.heals,
             "inventory replaced"
         );
-        let stocks: HashMap<_, _> = snapshot.stocks.into_iter().map(|stock| (stock.name, stock)).collect();
-        let change = Change { cluster_id: snapshot.cluster_id, through: snapshot.index, next: Next::Whole(stocks) };
+        let change = replaced_by(snapshot);
         let written = tokio::task::spawn_blocking(move || store.write(&change).map(|()| change)).await;
         let change = match written {
             Ok(Ok(change)) => change,

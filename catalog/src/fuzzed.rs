@@ -1,7 +1,7 @@
 //! What replicas send to the catalog, and the records of its copy, as a function of any bytes. `scripts/fuzz` searches for
 //! bytes that break it, and a test replays what that kept (docs/fuzzing.md). No binary that people use has this module.
 
-use std::{collections::HashMap, fmt::Debug};
+use std::{collections::HashSet, fmt::Debug};
 
 use bazaar_domain::{
     Cents, Listing, ListingChange, Moment, Quantity, Side, Stock, Trade, codec,
@@ -11,7 +11,8 @@ use bazaar_domain::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    decide::{decide_entries, entries_after, names},
+    decide::entries_after,
+    incoming::{TakenBatch, replaced_by},
     ledger::{Advance, Change, InventoryCopy, Ledger, Next},
     store::Position,
 };
@@ -55,17 +56,15 @@ fn messages(mut bytes: &[u8]) -> bool {
 fn batch(ledger: &mut Ledger, record: &[u8]) -> bool {
     let Some(batch) = equal_again::<PublishBatch>(record) else { return false };
     let before = ledger.applied();
-    if !ledger.takes_batch(&batch).unwrap_or(false) {
-        return false;
-    }
+    let Ok(Some(taken)) = TakenBatch::of(ledger, &batch) else { return false };
+    let (change, statuses) = taken.decide();
+    let statuses: Vec<(u64, usize)> = statuses.iter().map(|(index, items)| (*index, items.len())).collect();
     let fresh = entries_after(&batch.entries, before);
-    let decided = decide_entries(ledger.base(names(fresh)), fresh);
-    let statuses: Vec<(u64, usize)> = decided.statuses.iter().map(|(index, items)| (*index, items.len())).collect();
     let items: Vec<(u64, usize)> = fresh.iter().map(|entry| (entry.index, entry.items.len())).collect();
     assert_eq!(statuses, items, "every item gets a status");
-    let through = batch.through.max(before);
-    let changed = decided.changed;
-    expose(ledger, Change { cluster_id: batch.cluster_id, through, next: Next::Changed(changed.clone()) });
+    assert_eq!(change.through, batch.through.max(before), "the copy never goes back");
+    let Next::Changed(changed) = change.next.clone() else { panic!("a batch replaces nothing") };
+    expose(ledger, change);
     for stock in changed {
         assert_eq!(ledger.lookup(stock.name, NOW).value, Some(stock), "what was decided is shown");
     }
@@ -78,10 +77,10 @@ fn inventory(ledger: &mut Ledger, record: &[u8]) -> bool {
     if !ledger.takes_snapshot(&inventory).unwrap_or(false) {
         return false;
     }
-    let stocks: HashMap<_, _> = inventory.stocks.into_iter().map(|stock| (stock.name, stock)).collect();
-    let listed = stocks.len();
-    expose(ledger, Change { cluster_id: inventory.cluster_id, through: inventory.index, next: Next::Whole(stocks) });
-    assert_eq!(ledger.listed(), listed);
+    let names: HashSet<_> = inventory.stocks.iter().map(|stock| stock.name).collect();
+    let index = inventory.index;
+    expose(ledger, replaced_by(inventory));
+    assert_eq!((ledger.applied(), ledger.listed()), (index, names.len()));
     true
 }
 

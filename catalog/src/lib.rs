@@ -1,14 +1,15 @@
 //! The catalog: price, quantity and trading volume of every stock.
 //!
 //! It follows the order log: the leader publishes committed trades, the catalog decides them with the shared trade
-//! rule, and exposes the new values once no frontend can show the older ones any more. The decisions are in [`ledger`]
-//! and [`decide`], without I/O; [`store`] keeps the copy; the other modules are thin shells around them.
+//! rule, and exposes the new values once no frontend can show the older ones any more. The decisions are in [`ledger`],
+//! [`decide`] and [`incoming`], without I/O; [`store`] keeps the copy; the other modules are thin shells around them.
 
 mod catalog;
 pub mod decide;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzzed;
 mod http;
+pub mod incoming;
 mod initial;
 mod leader;
 mod lease;

@@ -108,7 +108,7 @@ async fn submit_json(
     body: &[u8],
 ) -> Result<Response, ApiFailure> {
     let key = key_of(request_headers)?;
-    if is_batch(body) {
+    if is_batch(body)? {
         let TradeBatchBody { orders } = parse_object(body)?;
         let trades = orders
             .into_iter()
@@ -136,13 +136,15 @@ async fn submit_json(
     Ok(response)
 }
 
-/// Told by its one field, so that what is wrong with a batch is not told of a trade.
-fn is_batch(body: &[u8]) -> bool {
+/// Told by its one field, so that what is wrong with a batch is not told of a trade. Of what is no JSON object it cannot be
+/// told, and that is then what is wrong.
+fn is_batch(body: &[u8]) -> Result<bool, ApiFailure> {
     #[derive(Deserialize)]
     struct Fields {
         orders: Option<IgnoredAny>,
     }
-    serde_json::from_slice::<Fields>(body).is_ok_and(|fields| fields.orders.is_some())
+    let Fields { orders } = parse_object(body)?;
+    Ok(orders.is_some())
 }
 
 /// The key in the header. A batch needs none, but one that is wrong is wrong there too.
@@ -240,5 +242,29 @@ async fn lease(State(node): Shared, Record(request): Record<LeaseRequest>) -> Re
             Record::<_, 0>(grant).into_response()
         }
         Err(error) => ApiFailure(error).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_batch;
+
+    #[test]
+    fn a_batch_is_told_from_a_trade_by_its_field() {
+        assert!(is_batch(br#"{"orders": [{"key": "k-1"}]}"#).unwrap());
+        assert!(!is_batch(br#"{"name": "GameStart", "type": "buy", "quantity": 1}"#).unwrap());
+    }
+
+    #[test]
+    fn of_a_batch_that_is_no_json_it_is_said_where_it_is_broken() {
+        for (body, wanted) in [
+            (&br#"{"orders": [{"key": }]}"#[..], "expected value at line 1 column 21"),
+            (br#"{"orders": [{"key": "k-1"}]"#, "EOF while parsing"),
+            (br#"{"orders": []} x"#, "trailing characters"),
+            (br#"[{"orders": []}]"#, "not a JSON object"),
+        ] {
+            let message = is_batch(body).unwrap_err().0.message;
+            assert!(message.contains(wanted), "{message}");
+        }
     }
 }

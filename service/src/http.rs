@@ -46,9 +46,10 @@ impl RequestId {
 
     /// The sender's own id; `None` if it cannot be taken over. A copy: the header shares the buffer of its connection,
     /// and an id stays with its log entry for as long as that is in memory.
-    pub(crate) fn of(own: &HeaderValue, bytes_max: usize) -> Option<Self> {
-        let fits = !own.is_empty() && own.len() <= bytes_max && own.to_str().is_ok();
-        fits.then(|| HeaderValue::from_bytes(own.as_bytes()).ok().map(Self)).flatten()
+    pub(crate) fn of(own: &[u8], bytes_max: usize) -> Option<Self> {
+        let fits = !own.is_empty() && own.len() <= bytes_max;
+        let copy = fits.then(|| HeaderValue::from_bytes(own).ok()).flatten()?;
+        copy.to_str().is_ok().then_some(Self(copy))
     }
 
     /// The id of the request that this task serves, if it serves one.
@@ -104,10 +105,11 @@ pub(crate) fn makes_spans() -> bool {
     tracing::enabled!(tracing::Level::DEBUG)
 }
 
-/// Refuses a request of which not more is known than its head. What clients post is always a trade.
+/// Refuses a request of which not more is known than its head. Most of what clients post is a trade, and of all of it is
+/// true that it was not carried out: whoever sent one must be told.
 pub(crate) fn refused(error: ApiError, method: &Method, is_public: bool) -> Response {
-    let is_trade = is_public && method == Method::POST;
-    let error = if is_trade { error.with_outcome(TradeFate::NotApplied) } else { error };
+    let is_change = is_public && method == Method::POST;
+    let error = if is_change { error.with_outcome(TradeFate::NotApplied) } else { error };
     ApiFailure(error).into_response()
 }
 
@@ -119,7 +121,7 @@ pub(crate) fn fault() -> Response {
 async fn carry_request_id(mut request: Request, next: Next, is_public: bool) -> Response {
     let header_bytes: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     let id_bytes_max = REQUEST_ID_BYTES_MAX + if is_public { 0 } else { SHARED_WITH_BYTES_MAX };
-    let own = request.headers().get(headers::REQUEST_ID).and_then(|own| RequestId::of(own, id_bytes_max));
+    let own = request.headers().get(headers::REQUEST_ID).and_then(|own| RequestId::of(own.as_bytes(), id_bytes_max));
     let id = own.unwrap_or_else(RequestId::fresh);
     let wants_problem = request
         .headers()
@@ -228,8 +230,16 @@ mod tests {
     fn an_id_does_not_hold_the_buffer_that_it_came_in() {
         let buffer = Bytes::from(vec![b'x'; 8_192]);
         let header = HeaderValue::from_maybe_shared(buffer.slice(..16)).unwrap();
-        let id = RequestId::of(&header, 128).unwrap();
+        let id = RequestId::of(header.as_bytes(), 128).unwrap();
         assert_eq!(id.as_str(), "x".repeat(16));
         assert_ne!(id.0.as_bytes().as_ptr(), buffer.as_ptr());
+    }
+
+    #[test]
+    fn an_id_is_text_that_is_not_too_long() {
+        for refused in [&b""[..], &[b'x'; 129], "t\u{e4}st".as_bytes(), b"\xff", b"a\r\nb", b"\0"] {
+            assert!(RequestId::of(refused, 128).is_none(), "{refused:?}");
+        }
+        assert!(RequestId::of(&[b'x'; 128], 128).is_some());
     }
 }

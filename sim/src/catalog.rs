@@ -8,13 +8,13 @@ use std::{
 };
 
 use bazaar_catalog::{
-    decide::{decide_entries, entries_after, names},
+    incoming::{Statuses, TakenBatch, replaced_by},
     ledger::{Advance, Change, InventoryCopy, Ledger, Next, SendInvalidation, Serving},
 };
 use bazaar_domain::{
     ApiError, ErrorKind, Moment,
     config::LeaseConfig,
-    internal::{InventorySnapshot, ItemStatus, PublishBatch},
+    internal::{InventorySnapshot, PublishBatch},
 };
 use bazaar_service::CallError;
 use rand::{RngExt, rngs::SmallRng};
@@ -61,7 +61,7 @@ enum Content {
 struct Exposing {
     from: Process,
     call: CallId,
-    statuses: Vec<(u64, Vec<ItemStatus>)>,
+    statuses: Statuses,
     pushes: BTreeMap<u128, SendInvalidation>,
 }
 
@@ -195,40 +195,32 @@ impl Catalog {
 
     fn begin(&mut self, publish: Publish, now: Moment, out: &mut Effects) {
         let Publish { from, call, content } = publish;
-        let is_taken = match &content {
-            Content::Batch(batch) => self.ledger.takes_batch(batch),
-            Content::Inventory(snapshot) => self.ledger.takes_snapshot(snapshot),
-        };
-        match is_taken {
+        let (change, statuses) = match self.decided(&content) {
             Err(error) => return out.answer(from, call, Err(error)),
-            Ok(false) => {
+            Ok(None) => {
                 let reply = self.ledger.reply(Vec::new(), now);
                 return out.answer(from, call, Ok(Response::Published(reply)));
             }
-            Ok(true) => {}
-        }
-        let applied = self.ledger.applied();
-        let (change, statuses) = match content {
-            Content::Batch(batch) => {
-                let fresh = entries_after(&batch.entries, applied);
-                let decided = decide_entries(self.ledger.base(names(fresh)), fresh);
-                let through = batch.through.max(applied);
-                let next = Next::Changed(decided.changed);
-                (Change { cluster_id: batch.cluster_id.clone(), through, next }, decided.statuses)
-            }
-            Content::Inventory(snapshot) => {
-                let stocks = snapshot.stocks.iter().map(|stock| (stock.name, *stock)).collect();
-                let next = Next::Whole(stocks);
-                (Change { cluster_id: snapshot.cluster_id.clone(), through: snapshot.index, next }, Vec::new())
-            }
+            Ok(Some(decided)) => decided,
         };
-        self.write(&change, applied);
+        self.write(&change, self.ledger.applied());
         let sends = self.ledger.begin(change, now);
         let pushes: BTreeMap<u128, SendInvalidation> = sends.into_iter().map(|send| (send.frontend, send)).collect();
         let told: Vec<u128> = pushes.keys().copied().collect();
         self.exposing = Some(Exposing { from, call, statuses, pushes });
         for frontend in told {
             self.push(frontend, now, out);
+        }
+    }
+
+    /// What is sent as a change, if it is taken.
+    fn decided(&self, content: &Content) -> Result<Option<(Change, Statuses)>, ApiError> {
+        match content {
+            Content::Batch(batch) => Ok(TakenBatch::of(&self.ledger, batch)?.map(TakenBatch::decide)),
+            Content::Inventory(snapshot) => {
+                let is_taken = self.ledger.takes_snapshot(snapshot)?;
+                Ok(is_taken.then(|| (replaced_by(InventorySnapshot::clone(snapshot)), Vec::new())))
+            }
         }
     }
 

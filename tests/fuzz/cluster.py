@@ -1,5 +1,6 @@
 """The cluster that is looked at: its listeners, its processes, its logs."""
 
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -7,6 +8,9 @@ from pathlib import Path
 from listeners import Admin, Bare, Catalog, Peers, Public, Service
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+# How much of each log was read, by this program or an earlier one of the same run: what others did to the cluster in
+# between is looked at too.
+LOGS_READ = "logs-read.json"
 
 
 def address(text):
@@ -18,11 +22,13 @@ def address(text):
 class Cluster:
     """A cluster that scripts/cluster started."""
 
-    def __init__(self, config, data):
+    def __init__(self, config, data, out):
         self.config = tomllib.loads(Path(config).read_text())
         self.data = Path(data)
         self.pids = {file.stem: int(file.read_text()) for file in sorted((self.data / "run").glob("*.pid"))}
-        self.logs = {file: file.stat().st_size for file in sorted((self.data / "log").glob("*.log"))}
+        self.logs_read = Path(out) / LOGS_READ
+        read = json.loads(self.logs_read.read_text()) if self.logs_read.exists() else {}
+        self.logs = {file: read.get(file.name, 0) for file in sorted((self.data / "log").glob("*.log"))}
 
     def listeners(self):
         """All of them."""
@@ -62,7 +68,12 @@ class Cluster:
             for line in lines.splitlines():
                 if b"panicked" in line or b" ERROR " in line or b"diverge" in line:
                     found.append(f"{file.name}: {line.decode(errors='replace')}")
+        self.logs_read.write_text(json.dumps({file.name: seen for file, seen in self.logs.items()}))
         return found
+
+    def gone(self):
+        """Processes that are no more."""
+        return [f"{name} is gone" for name, taken in self.taken().items() if taken is None]
 
 
 def taken_by(pid):

@@ -20,7 +20,7 @@ def asked(address, path, tries=TRIES):
             body = answer.read()
             if answer.status in (200, 404):
                 return answer.status, json.loads(body)
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             body = repr(error)
         finally:
             connection.close()

@@ -69,8 +69,8 @@ class Slow:
             ("silent", b"", b"", HEADER_S, ()),
             ("half a head", head.encode(), b"", HEADER_S, (408,)),
             ("a head, one byte a second", head.encode() + b"x: ", b"x", HEADER_S, (408,)),
-            ("half a body", body.encode(), b"", HEADER_S, (404, 405, 408, 415)),
-            ("a body, one byte a second", body.encode(), b" ", HEADER_S, (404, 405, 408, 415)),
+            ("half a body", body.encode(), b"", BODY_S, (404, 405, 408, 415)),
+            ("a body, one byte a second", body.encode(), b" ", BODY_S, (404, 405, 408, 415)),
         ]
 
     def run(self, listener, kind, start, drip, limit_s, wanted):

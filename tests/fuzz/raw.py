@@ -69,7 +69,7 @@ class Fuzz:
         self.kinds = collections.Counter()
         self.ends = collections.Counter()
         self.findings = []
-        self.good = 0
+        self.cases = self.good = 0
         # What the processes took when the comparison began, and at the end.
         self.taken = []
 
@@ -93,6 +93,7 @@ class Fuzz:
     def run_case(self, number):
         """One case."""
         case = self.generator.case(number)
+        self.cases += 1
         self.kinds[case.kind] += 1
         try:
             exchange = drive(case)
@@ -107,7 +108,19 @@ class Fuzz:
             self.find(wrong, case)
 
     def check(self, number):
-        """Compares the books; everything has to be alive, and a trade to succeed."""
+        """Everything has to be alive, the logs tell of no fault, a trade succeeds, and the books are right."""
+        # First what says most: without a catalog, or a leader, the rest says only that there is none.
+        for line in [*self.cluster.complaints(), *self.cluster.gone()]:
+            self.find(line)
+        try:
+            self.compare_books(number)
+        except (OSError, RuntimeError) as error:
+            self.find(f"the books cannot be compared: {error!r}")
+        for line in self.cluster.complaints():
+            self.find(line)
+
+    def compare_books(self, number):
+        """Trades, and compares what is there with what was answered."""
         wrong = self.trade(number)
         if wrong:
             self.find(wrong)
@@ -115,11 +128,6 @@ class Fuzz:
             parts = key.split(".")
             is_case = len(parts) == 3 and parts[0] == str(self.seed) and parts[1].isdigit()
             self.find(f"{key or 'the books'}: {text}", self.generator.case(int(parts[1])) if is_case else None)
-        for line in self.cluster.complaints():
-            self.find(line)
-        for name, taken in self.cluster.taken().items():
-            if taken is None:
-                self.find(f"{name} is gone")
 
     def trade(self, number):
         """A good trade; what is wrong with it."""
@@ -186,13 +194,12 @@ class Fuzz:
         self.check(number)
         if before and all(before.values()):
             self.compare(before)
-        return number - first
 
-    def totals(self, cases):
+    def totals(self):
         """What was done, for the summary."""
         requests = [[name, str(status), count] for (name, status), count in sorted(self.statuses.items())]
         return {
-            "cases": cases,
+            "cases": self.cases,
             "kinds": dict(self.kinds),
             "ends": dict(self.ends),
             "requests": requests,
@@ -214,15 +221,21 @@ def main():
     parser.add_argument("--first", type=int, default=0, help="the number of the first case")
     parser.add_argument("--case", type=int, help="only this case")
     given = parser.parse_args()
-    fuzz = Fuzz(Cluster(given.config, given.data), given.seed, given.out)
-    if given.case is not None:
-        fuzz.run_case(given.case)
-        fuzz.check(given.case)
-        cases = 1
-    else:
-        cases = fuzz.run(given.first, given.seconds)
-    print(f"  broken HTTP: {cases} cases, {len(fuzz.findings)} findings", flush=True)
-    (given.out / f"raw-{given.seed}-{given.first}.json").write_text(json.dumps(fuzz.totals(cases)))
+    cluster = Cluster(given.config, given.data, given.out)
+    try:
+        fuzz = Fuzz(cluster, given.seed, given.out)
+    except (OSError, RuntimeError) as error:
+        print("\n".join([*cluster.complaints(), *cluster.gone(), f"the books cannot be read: {error!r}"]), flush=True)
+        return 1
+    try:
+        if given.case is not None:
+            fuzz.run_case(given.case)
+            fuzz.check(given.case)
+        else:
+            fuzz.run(given.first, given.seconds)
+    finally:
+        print(f"  broken HTTP: {fuzz.cases} cases, {len(fuzz.findings)} findings", flush=True)
+        (given.out / f"raw-{given.seed}-{given.first}.json").write_text(json.dumps(fuzz.totals()))
     return 1 if fuzz.findings else 0
 
 

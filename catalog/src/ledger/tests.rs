@@ -15,7 +15,7 @@ use bazaar_domain::{
 };
 
 use super::*;
-use crate::decide::{decide_entries, entries_after, names};
+use crate::incoming::TakenBatch;
 
 const LIFE: u64 = 77;
 /// After the silence of a start at zero: TTL 1 s plus 10 %.
@@ -77,15 +77,10 @@ fn exposed(advance: &Advance) -> bool {
 
 /// Takes a batch as the shell does, without frontends that have to be waited for.
 fn take(ledger: &mut Ledger, batch: &PublishBatch, now: Moment) -> Option<Vec<(u64, Vec<ItemStatus>)>> {
-    if !ledger.takes_batch(batch).unwrap() {
-        return None;
-    }
-    let fresh = entries_after(&batch.entries, ledger.applied());
-    let decided = decide_entries(ledger.base(names(fresh)), fresh);
-    let through = batch.through.max(ledger.applied());
-    ledger.begin(changed(through, decided.changed), now);
+    let (change, statuses) = TakenBatch::of(ledger, batch).unwrap()?.decide();
+    ledger.begin(change, now);
     assert!(exposed(&ledger.advance(now)));
-    Some(decided.statuses)
+    Some(statuses)
 }
 
 #[test]

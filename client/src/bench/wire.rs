@@ -26,7 +26,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Where requests go.
 #[derive(Debug)]
 pub struct Target {
-    /// Host and port, as the `Host` header names them.
+    /// Host and port, as the `Host` header names them: without the user that a URL may name too.
     pub authority: String,
     host: String,
     address: SocketAddr,
@@ -51,8 +51,14 @@ impl Target {
         let is_tls = parsed.scheme() == "https";
         let connector = if is_tls { frontend.access().connector().clone() } else { Connector::default() };
         ensure!(is_tls == connector.is_on(), "{url} speaks TLS; give the authority to trust with --ca");
-        Ok(Self { authority: parsed.authority().to_owned(), host: host.to_owned(), address, connector })
+        Ok(Self { authority: host_and_port(&parsed).to_owned(), host: host.to_owned(), address, connector })
     }
+}
+
+/// What a `Host` header takes of a URL: it may not name the user.
+fn host_and_port(url: &Url) -> &str {
+    let authority = url.authority();
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
 /// An answer, read whole; the body lies in the connection's buffer.
@@ -232,6 +238,19 @@ mod tests {
         let error = Connection::over(client).exchange(b"ping").await.unwrap_err();
         assert_eq!(error_kind(&error), "connection broke");
         served.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_host_header_names_no_user() {
+        for (url, wanted) in [
+            ("http://user:p%40ss@127.0.0.1:8080", "127.0.0.1:8080"),
+            ("http://user@127.0.0.1", "127.0.0.1"),
+            ("http://127.0.0.1:8080", "127.0.0.1:8080"),
+            ("http://user:pw@[::1]:8080", "[::1]:8080"),
+        ] {
+            let target = Target::resolve(&Frontend::new(url).unwrap()).await.unwrap();
+            assert_eq!(target.authority, wanted, "{url}");
+        }
     }
 
     #[test]

@@ -80,20 +80,22 @@ pub const TARGETS: [Target; 8] = [
 /// Decodes a record. One that is taken must be the same value after it was encoded and decoded again: equal values
 /// have equal bytes, since a record has no unordered part.
 pub(crate) fn again<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    let value: T = codec::decode(bytes).ok()?;
-    let encoded = codec::encode(&value);
-    let second: T = codec::decode(&encoded).expect("what was encoded can be decoded");
-    assert_eq!(codec::encode(&second), encoded, "another value after the way through a record");
-    assert!(codec::decode::<T>(&bytes[..bytes.len() - 1]).is_err(), "a record without its last byte is one, too");
-    assert!(codec::decode::<T>(&[bytes, &[0]].concat()).is_err(), "a record with one more byte is one, too");
-    Some(value)
+    compared_again(bytes, |_, _| ())
 }
 
 /// As [`again`], for values that can be compared: they must be equal, too.
 pub(crate) fn equal_again<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) -> Option<T> {
-    let value: T = again(bytes)?;
-    let second: T = codec::decode(&codec::encode(&value)).expect("it was decoded before");
-    assert_eq!(second, value, "another value after the way through a record");
+    compared_again(bytes, |value: &T, second| assert_eq!(second, value, "another value after the way through a record"))
+}
+
+fn compared_again<T: Serialize + DeserializeOwned>(bytes: &[u8], compare: impl FnOnce(&T, &T)) -> Option<T> {
+    let value: T = codec::decode(bytes).ok()?;
+    let encoded = codec::encode(&value);
+    let second: T = codec::decode(&encoded).expect("what was encoded can be decoded");
+    assert_eq!(codec::encode(&second), encoded, "other bytes after the way through a record");
+    compare(&value, &second);
+    assert!(codec::decode::<T>(&bytes[..bytes.len() - 1]).is_err(), "a record without its last byte is one, too");
+    assert!(codec::decode::<T>(&[bytes, &[0]].concat()).is_err(), "a record with one more byte is one, too");
     Some(value)
 }
 

@@ -47,6 +47,9 @@ fn entry(stored: &[u8]) -> bool {
     let index = u64::from_be_bytes(*key);
     let Ok(entry) = codec::decode_entry(path(), index, record) else { return false };
     assert_eq!(entry.log_id.index, index, "an entry is never taken for another one");
+    for other in [&record[..record.len() - 1], &[record, &[0]].concat()] {
+        assert!(codec::decode_entry(path(), index, other).is_err(), "an entry with a byte more or less is one, too");
+    }
     let encoded = codec::encode(&entry);
     let second = codec::decode_entry(path(), index, &encoded).expect("what was encoded can be decoded");
     assert_eq!(second, entry);

@@ -392,7 +392,7 @@ pub(super) fn put_rows(
     put(META, POSITION_KEY, &codec::encode(position));
 }
 
-fn digest_key(number: u64) -> Vec<u8> {
+pub(super) fn digest_key(number: u64) -> Vec<u8> {
     [DIGEST_KEY_PREFIX, &number.to_be_bytes()].concat()
 }
 

@@ -1,6 +1,6 @@
 //! Reading a request that is understood whole.
 
-use axum::http::{HeaderValue, header};
+use axum::http::header;
 use bazaar_domain::internal::headers;
 
 use super::Express;
@@ -60,7 +60,7 @@ pub(super) fn request<E: Express>(bytes: &[u8], routes: &E) -> Option<Taken<E::R
     let body = bytes.get(body_start..end)?;
     let id = match head.request_id {
         None => RequestId::fresh(),
-        Some(own) => RequestId::of(&HeaderValue::from_bytes(own).ok()?, REQUEST_ID_BYTES_MAX)?,
+        Some(own) => RequestId::of(own, REQUEST_ID_BYTES_MAX)?,
     };
     let trace = head.traceparent.and_then(TracePoint::read);
     Some(Taken { request: routes.read(&head, body)?, id, trace, end })

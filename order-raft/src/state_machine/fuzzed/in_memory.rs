@@ -15,10 +15,10 @@ use crate::{
     raft_types::{Entry, LogId},
     state_machine::{
         apply_entry,
-        books::{Applier, Books, OutcomeLookup, StockRecord, StoreFault, Totals},
+        books::{Applier, Books, DIGEST_EVERY_ORDERS, OutcomeLookup, StockRecord, StoreFault, Totals},
         index_of,
         recent::RecentEntries,
-        store::{META, ORDERS, OUTCOMES, POSITION_KEY, Position, Row, STOCKS, TOTALS_KEY, put_rows},
+        store::{META, ORDERS, OUTCOMES, POSITION_KEY, Position, Row, STOCKS, TOTALS_KEY, digest_key, put_rows},
     },
 };
 
@@ -117,10 +117,14 @@ impl Replica for InMemory {
         self.rows.of_family(ORDERS)
     }
 
+    /// From the nearest digest that is stored, as in the database.
     fn digest_at(&self, number: u64) -> Option<Digest> {
-        let orders = self.orders();
-        let first = orders.get(..usize::try_from(number).ok()?)?;
-        Some(first.iter().fold(Digest::default(), |digest, order| digest.extended(order)))
+        let kept = number - number % DIGEST_EVERY_ORDERS;
+        let stored = if kept == 0 { Digest::default() } else { self.rows.read(META, &digest_key(kept))? };
+        (kept + 1..=number).try_fold(stored, |digest, next| {
+            let order: Order = self.rows.read(ORDERS, &next.to_be_bytes())?;
+            Some(digest.extended(&order))
+        })
     }
 
     fn published(&self, after: u64) -> Option<Vec<(PublishedEntry, Vec<ItemStatus>)>> {

@@ -17,14 +17,14 @@ use bazaar_domain::{
 };
 
 use super::{
-    books::{StockRecord, Totals},
+    books::{DIGEST_EVERY_ORDERS, StockRecord, Totals},
     store::Row,
 };
 use crate::raft_types::{Entry, LogId};
 
 use self::{
     in_memory::InMemory,
-    model::Model,
+    model::{Expected, Model},
     plan::{Payload, Plan, Step, Who},
     stored::Stored,
 };
@@ -54,7 +54,7 @@ trait Replica {
     fn rows(&self) -> Vec<Row>;
 }
 
-/// The real books over rows in memory.
+/// The real books over rows in memory. Says whether anything was traded.
 pub(crate) fn state_machine(bytes: &[u8]) -> bool {
     run::<InMemory>(bytes)
 }
@@ -71,12 +71,18 @@ fn run<R: Replica>(bytes: &[u8]) -> bool {
         pair.step(step);
     }
     pair.end();
-    !plan.steps.is_empty()
+    !pair.model.orders.is_empty()
+}
+
+/// An entry of the log, and what it should do wherever it is applied.
+struct Logged {
+    entry: Entry,
+    expected: Expected,
 }
 
 /// A replica that applies each entry at once, one that follows it, and what both should hold.
 struct Pair<R: Replica> {
-    log: Vec<Entry>,
+    log: Vec<Logged>,
     model: Model,
     leader: R,
     follower: R,
@@ -88,11 +94,11 @@ struct Pair<R: Replica> {
 
 impl<R: Replica> Pair<R> {
     fn new() -> Self {
-        let (mut leader, follower) = (R::new(), R::new());
+        let (log, model) = (Vec::new(), Model::default());
+        let mut pair = Self { log, model, leader: R::new(), follower: R::new(), followed: 0, snapshot: None };
         // As every log begins; no item is ever there.
-        let founding = plan::entry(0, Payload::Members);
-        leader.apply(&[&founding]);
-        Self { log: vec![founding], model: Model::default(), leader, follower, followed: 0, snapshot: None }
+        pair.entry(Payload::Members);
+        pair
     }
 
     fn step(&mut self, step: &Step) {
@@ -105,28 +111,24 @@ impl<R: Replica> Pair<R> {
             Step::Restart(Who::Follower) => self.follower.restart(),
         }
         self.compare(&self.leader);
+        if self.followed == self.log.len() {
+            self.compare(&self.follower);
+        }
     }
 
     fn entry(&mut self, payload: Payload) {
         let entry = plan::entry(self.log.len(), payload);
         let expected = self.model.apply(&entry);
-        let decisions = self.leader.apply(&[&entry]);
-        assert_eq!(decisions, [expected.decisions], "at {}", entry.log_id.index);
-        let published = self.leader.published(entry.log_id.index - 1).expect("the newest entry is in memory");
-        let (items, statuses): (Vec<_>, Vec<_>) =
-            published.into_iter().map(|(entry, statuses)| (entry.items, statuses)).unzip();
-        assert_eq!((items.concat(), statuses.concat()), (expected.fresh, expected.statuses), "what the catalog gets");
-        self.log.push(entry);
+        let logged = Logged { entry, expected };
+        apply(&mut self.leader, std::slice::from_ref(&logged));
+        self.log.push(logged);
     }
 
     /// The follower applies the next entries together.
     fn follow(&mut self, entries: usize) {
         let end = self.log.len().min(self.followed + entries);
-        let batch: Vec<&Entry> = self.log[self.followed..end].iter().collect();
-        if !batch.is_empty() {
-            self.follower.apply(&batch);
-            self.followed = end;
-        }
+        apply(&mut self.follower, &self.log[self.followed..end]);
+        self.followed = end;
     }
 
     /// The follower gets the newest snapshot, if it is ahead of it.
@@ -134,7 +136,7 @@ impl<R: Replica> Pair<R> {
         if let Some((covers, snapshot)) = &self.snapshot
             && *covers > self.followed
         {
-            self.follower.install(snapshot, Some(self.log[covers - 1].log_id));
+            self.follower.install(snapshot, Some(self.log[covers - 1].entry.log_id));
             self.followed = *covers;
         }
     }
@@ -146,19 +148,42 @@ impl<R: Replica> Pair<R> {
     }
 
     /// When the follower has applied everything, both hold the same bytes, and what the model holds.
-    fn end(mut self) {
+    fn end(&mut self) {
         self.follow(self.log.len());
         self.compare(&self.follower);
         assert_eq!(self.follower.rows(), self.leader.rows(), "a follower with other bytes");
         self.follower.restart();
         self.compare(&self.follower);
         assert_eq!(self.follower.orders(), self.model.orders);
-        for number in [0, 1, self.model.orders.len(), self.model.orders.len() + 1] {
+        let kept = usize::try_from(DIGEST_EVERY_ORDERS).expect("small");
+        for number in [0, 1, kept - 1, kept, kept + 1, self.model.orders.len(), self.model.orders.len() + 1] {
             assert_eq!(self.follower.digest_at(number as u64), self.model.digest_at(number), "at {number}");
         }
         let outcomes: BTreeMap<_, _> = self.model.outcomes().collect();
-        for key in plan::keys() {
-            assert_eq!(self.follower.outcome(&key), outcomes.get(&key).copied(), "{key}");
+        for (key, outcome) in &outcomes {
+            assert_eq!(self.follower.outcome(key), Some(*outcome), "{key}");
+        }
+        for key in plan::keys().filter(|key| !outcomes.contains_key(key)) {
+            assert_eq!(self.follower.outcome(&key), None, "{key}");
         }
     }
+}
+
+/// A replica applies the next entries of the log together. Each is decided as expected, and the catalog is sent what is new
+/// in them, under their indexes.
+fn apply<R: Replica>(replica: &mut R, log: &[Logged]) {
+    let entries: Vec<&Entry> = log.iter().map(|logged| &logged.entry).collect();
+    let Some(first) = entries.first() else { return };
+    let decisions = replica.apply(&entries);
+    let expected: Vec<_> = log.iter().map(|logged| logged.expected.decisions.clone()).collect();
+    assert_eq!(decisions, expected, "from {}", first.log_id.index);
+    let published = replica.published(first.log_id.index.saturating_sub(1)).expect("the newest entries are in memory");
+    let expected: Vec<_> = log.iter().filter(|logged| !logged.expected.fresh.is_empty()).map(sent).collect();
+    assert_eq!(published, expected, "what the catalog gets from {}", first.log_id.index);
+}
+
+/// What the catalog is sent of an entry.
+fn sent(logged: &Logged) -> (PublishedEntry, Vec<ItemStatus>) {
+    let Logged { entry, expected: Expected { fresh, statuses, .. } } = logged;
+    (PublishedEntry { index: entry.log_id.index, items: fresh.clone() }, statuses.clone())
 }

@@ -21,7 +21,7 @@ const ITEMS_MAX: usize = 6;
 const MANY: usize = 400;
 /// Commands of that kind in a run that may have them.
 const MANY_MAX: usize = 3;
-/// A run that begins with this byte may have them. They take as long as a hundred others.
+/// A run that begins with this byte may have them. They take as long as twenty others.
 const LONG: u8 = 255;
 /// Keys that commands share.
 const KEYS: usize = 24;
@@ -163,7 +163,7 @@ fn many_trades(round: usize, name: StockName) -> Command {
     Command::Trades((0..MANY).map(trade).collect())
 }
 
-/// Bytes that list a stock, trade with it, and let the follower keep up in each way.
+/// Bytes that list a stock, trade with it, and let the follower keep up in each way; the last ones have every byte then.
 pub(crate) fn command_seeds() -> Vec<Vec<u8>> {
     let list = [9, 1, 0, 0, 3, 100, 3, 200, 0, 0];
     let buy = [12, 1, 3, 5, 1, 1, 0];
@@ -175,5 +175,6 @@ pub(crate) fn command_seeds() -> Vec<Vec<u8>> {
         &[&[LONG], &list, &[8, 0], &[8, 0], &[0, 1], &[8, 0], &[2, 3]],
         &[&[0], &list, &buy, &buy, &[0], &sell, &[4, 1, 1], &[3]],
     ];
-    runs.iter().map(|steps| steps.concat()).chain([(0..=255).collect()]).collect()
+    let every_byte = [&[0][..], &list, &buy, &(0..=255).collect::<Vec<_>>()].concat();
+    runs.iter().map(|steps| steps.concat()).chain([every_byte]).collect()
 }
