@@ -19,7 +19,7 @@ use crate::{
 const LAG_ENTRIES_MAX: u64 = 1_000;
 /// How long is waited for the successor to have the whole log.
 const IN_STEP_TIMEOUT: Duration = Duration::from_millis(300);
-/// How long a member may take to answer a heartbeat before something is made to depend on it.
+/// How long a successor may take to answer a heartbeat before the leadership is made to depend on it.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(300);
 /// How long is waited for it to lead.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -91,7 +91,7 @@ impl Node {
     async fn try_to_hand_over(&self, to: RaftId, why: &str) -> Result<(), ApiError> {
         let failed = |why: &str| ApiError::new(ErrorKind::TransferFailed, format!("replica {to} {why}"));
         let report = self.raft_metrics();
-        if !self.answers_now(to).await {
+        if !self.answers_within(ANSWER_TIMEOUT, to).await {
             return Err(failed("does not answer the leader"));
         }
         if missing(&report, to).is_none_or(|lag| lag > LAG_ENTRIES_MAX) {
@@ -132,7 +132,7 @@ impl Node {
     }
 
     /// Whether a member answers a heartbeat that is sent after this call: one that died a moment ago was heard lately.
-    pub(crate) async fn answers_now(&self, member: RaftId) -> bool {
+    pub(crate) async fn answers_within(&self, limit: Duration, member: RaftId) -> bool {
         let asked = Instant::now();
         if member == self.raft_id {
             return true;
@@ -140,7 +140,7 @@ impl Node {
         // It fails only when Raft has stopped; then nobody answers either.
         let _ = self.raft.trigger().heartbeat().await;
         let answered = |report: &RaftMetrics| heard_ago(report, member).is_some_and(|ago| ago <= asked.elapsed());
-        self.comes_to_pass(ANSWER_TIMEOUT, answered).await
+        self.comes_to_pass(limit, answered).await
     }
 
     /// Whether a follower has answered the leader within the time after which a leader's own silence would be noticed.

@@ -30,6 +30,9 @@ use crate::{
 const PROMOTE_LAG_ENTRIES_MAX: u64 = 1_000;
 /// How long a replica may take to answer an invitation.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a voter may take to answer a heartbeat before it counts as dead: an operator can wait longer than a leadership
+/// that is handed over.
+const VOTER_ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a step is waited for. It goes on by itself after that.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -152,7 +155,7 @@ impl Node {
 
     /// A membership whose voters are mostly dead could commit nothing any more, not even its own end.
     async fn must_have_majority(&self, voters: &BTreeSet<RaftId>) -> Result<(), ApiError> {
-        let answers = join_all(voters.iter().map(|id| self.answers_now(*id))).await;
+        let answers = join_all(voters.iter().map(|id| self.answers_within(VOTER_ANSWER_TIMEOUT, *id))).await;
         let count = answers.into_iter().filter(|answered| *answered).count();
         if count > voters.len() / 2 {
             return Ok(());

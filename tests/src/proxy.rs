@@ -31,6 +31,9 @@ const REQUEST_IS_WHOLE_AFTER: Duration = Duration::from_millis(20);
 /// How long the answers to repeated requests are read.
 const ANSWERS_READ_FOR: Duration = Duration::from_secs(1);
 
+/// How long a request may take that comes late, from the moment at which its client was cut off.
+const DELIVERED_WITHIN: Duration = Duration::from_secs(5);
+
 /// What becomes of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Treatment {
@@ -52,7 +55,12 @@ pub enum Treatment {
 pub struct Late(TaskTracker);
 
 impl Late {
-    /// Waits until nothing is on its way any more, which takes no longer than the longest hold and its answer.
+    /// Delivers something, or gives up after some seconds: its receiver may be cut off, or gone.
+    fn deliver(&self, delivery: impl Future<Output = Result<()>> + Send + 'static) {
+        self.0.spawn(timeout(DELIVERED_WITHIN, delivery));
+    }
+
+    /// Waits until nothing is on its way any more, which takes no longer than that.
     pub async fn arrived(&self) {
         self.0.close();
         self.0.wait().await;
@@ -220,7 +228,7 @@ impl Way {
         // Whether it ended or goes on: what was sent so far is sent again.
         let _ = timeout(after, both).await;
         let again = self.clone();
-        self.late.0.spawn(async move { again.deliver(again.server().await?, &kept).await });
+        self.late.deliver(async move { again.send(again.server().await?, &kept).await });
         Ok(())
     }
 
@@ -239,9 +247,9 @@ impl Way {
         }
         cut_off(client)?;
         let later = self.clone();
-        self.late.0.spawn(async move {
+        self.late.deliver(async move {
             sleep(time).await;
-            later.deliver(server, &kept).await
+            later.send(server, &kept).await
         });
         Ok(())
     }
@@ -265,7 +273,7 @@ impl Way {
     }
 
     /// Sends this, and reads what comes back.
-    async fn deliver(&self, mut server: TcpStream, kept: &[u8]) -> Result<()> {
+    async fn send(&self, mut server: TcpStream, kept: &[u8]) -> Result<()> {
         if kept.is_empty() {
             return Ok(());
         }
