@@ -106,6 +106,7 @@ build_mutants() {
     features+=("bazaar-$part/mutants")
     binaries+=(--bin "mutant-$part")
   done
+  echo "building the service with rules that can be broken; that takes some minutes the first time" >&2
   cargo build --release --locked --workspace --exclude bazaar-bench --quiet "${binaries[@]}" \
     --features "$(IFS=,; echo "${features[*]}")"
 }

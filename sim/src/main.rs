@@ -15,13 +15,13 @@ use sim::{
 #[command(name = "sim")]
 struct Args {
     /// Run only this seed, and tell every event.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with_all = ["seeds", "from"])]
     seed: Option<u64>,
     /// With --seed: leave messages and timers out.
     #[arg(long, requires = "seed")]
     brief: bool,
     /// How many seeds to run.
-    #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first of them.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     let length = if args.long { Length::LONG } else { Length::SHORT };
     match args.seed {
         Some(seed) => one(&Plan::draw(seed, length), !args.brief),
-        None => many(args.from..args.from + args.seeds, length),
+        None => many(args.from..args.from.saturating_add(args.seeds), length),
     }
 }
 

@@ -27,15 +27,16 @@ pub fn binary(name: &str) -> PathBuf {
     folder.join(name)
 }
 
-/// Waits until this program is told to stop (SIGINT, SIGTERM), which is an error then.
+/// Waits until this program is told to stop (SIGINT, SIGTERM), or its terminal is closed (SIGHUP), which is an error then.
 ///
 /// # Errors
 /// Always.
 pub async fn told_to_stop() -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
+    let (mut terminate, mut hang_up) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
     tokio::select! {
         interrupted = ctrl_c() => interrupted?,
         _ = terminate.recv() => {}
+        _ = hang_up.recv() => {}
     }
     bail!("interrupted")
 }
