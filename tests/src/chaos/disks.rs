@@ -168,7 +168,7 @@ impl Chaos {
         let goes_on = self.becomes_ready(name).await?;
         if goes_on {
             sleep(DAMAGED_FOR).await;
-            self.agrees(id).await.context(Check::Orders)?;
+            self.agrees(id).await?;
         }
         // However it took it: what is damaged is replaced.
         self.replace(id).await?;
@@ -186,7 +186,8 @@ impl Chaos {
         let Ok((StatusCode::OK, its)) = self.cluster.get(&of(id)).await else { return Ok(()) };
         let (_, leaders) = self.cluster.get(&of(self.leader().await?)).await?;
         let digests = [&its, &leaders].map(|answer| answer["data"]["digest"].as_str());
-        ensure!(digests[0].is_some() && digests[0] == digests[1], "replica {id} at order {orders}: {digests:?}");
+        let differ = || Check::Orders.failed(format!("replica {id} at order {orders}: {digests:?}"));
+        ensure!(digests[0].is_some() && digests[0] == digests[1], differ());
         Ok(())
     }
 
